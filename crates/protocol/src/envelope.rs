@@ -1,0 +1,186 @@
+//! The envelope: how a publication with metadata travels in Redis (`docs/redis.md`, "The envelope").
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::publication::{Data, Headers, Kind};
+use crate::session::SessionId;
+
+/// What every envelope begins with. Never valid UTF-8, so never JSON or text.
+pub const MAGIC: [u8; 8] = *b"\x89ULLIM\r\n";
+
+const VERSION: u8 = 1;
+const CRITICAL: u8 = 0x80;
+const END: u8 = 0x00;
+const KIND: u8 = 0x81;
+const TIME: u8 = 0x02;
+const EXCLUDE: u8 = 0x83;
+const HEADERS: u8 = 0x04;
+
+/// The latest time that clients can read: 2^53 − 1.
+const MAX_TIME: u64 = (1 << 53) - 1;
+
+/// A publication and its metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// What was published.
+    pub data: Data,
+    /// When, in Unix milliseconds.
+    pub time: Option<u64>,
+    /// The session that is not to hear it.
+    pub exclude: Option<SessionId>,
+    /// What goes with it.
+    pub headers: Option<Headers>,
+}
+
+/// Why a payload with the envelope's magic cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// No envelope at all.
+    #[error("the payload does not begin with the envelope's magic")]
+    NoMagic,
+    /// Another version.
+    #[error("envelope version {0} is not known")]
+    Version(u8),
+    /// It ends within a field, or has no end of fields.
+    #[error("the envelope is cut short")]
+    Truncated,
+    /// A field that must be understood and is not.
+    #[error("the critical envelope field {0:#04x} is not known")]
+    Critical(u8),
+    /// A field that is there already.
+    #[error("the envelope field {0:#04x} occurs twice")]
+    Repeated(u8),
+    /// A field whose value is out of its bounds.
+    #[error("the value of the envelope field {0:#04x} is not valid")]
+    Value(u8),
+    /// No kind.
+    #[error("the envelope does not say what its data is")]
+    NoKind,
+    /// Data that is not of the kind it claims.
+    #[error("the envelope's data is not of its kind")]
+    Data,
+}
+
+/// Whether `payload` is an envelope, and not raw.
+pub fn is_envelope(payload: &[u8]) -> bool {
+    payload.starts_with(&MAGIC)
+}
+
+/// Appends `envelope` to `out`.
+pub fn encode(envelope: &Envelope, out: &mut Vec<u8>) {
+    out.extend_from_slice(&MAGIC);
+    out.push(VERSION);
+    let kind = match envelope.data.kind() {
+        Kind::Json => 1,
+        Kind::Text => 2,
+        Kind::Binary => 3,
+    };
+    field(out, KIND, &[kind]);
+    if let Some(time) = envelope.time {
+        field(out, TIME, &time.to_be_bytes());
+    }
+    if let Some(SessionId(id)) = &envelope.exclude {
+        field(out, EXCLUDE, id);
+    }
+    if let Some(headers) = &envelope.headers {
+        let object = serde_json::json!(headers.entries()).to_string();
+        field(out, HEADERS, object.as_bytes());
+    }
+    out.push(END);
+    out.extend_from_slice(envelope.data.bytes());
+}
+
+fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
+    // Headers are the largest field, and escaping multiplies their 4 KiB by six at most.
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    out.push(tag);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&value[..usize::from(length)]);
+}
+
+/// Reads an envelope whole. The data shares `payload`'s memory.
+pub fn decode(mut payload: Bytes) -> Result<Envelope, EnvelopeError> {
+    let (fields, data_start) = read_fields(&payload)?;
+    let kind = fields.kind.ok_or(EnvelopeError::NoKind)?;
+    let data = payload.split_off(data_start);
+    let data = kind.accept(data).ok_or(EnvelopeError::Data)?;
+    Ok(Envelope {
+        data,
+        time: fields.time,
+        exclude: fields.exclude,
+        headers: fields.headers,
+    })
+}
+
+#[derive(Default)]
+struct Fields {
+    kind: Option<Kind>,
+    time: Option<u64>,
+    exclude: Option<SessionId>,
+    headers: Option<Headers>,
+}
+
+/// The fields, and where the data begins.
+fn read_fields(payload: &[u8]) -> Result<(Fields, usize), EnvelopeError> {
+    let rest = payload.strip_prefix(&MAGIC).ok_or(EnvelopeError::NoMagic)?;
+    let (&version, mut rest) = rest.split_first().ok_or(EnvelopeError::Truncated)?;
+    if version != VERSION {
+        return Err(EnvelopeError::Version(version));
+    }
+    let mut fields = Fields::default();
+    let mut seen = [false; 256];
+    loop {
+        let (&tag, after_tag) = rest.split_first().ok_or(EnvelopeError::Truncated)?;
+        if tag == END {
+            return Ok((fields, payload.len() - after_tag.len()));
+        }
+        let (length, after_length) = after_tag
+            .split_first_chunk::<2>()
+            .ok_or(EnvelopeError::Truncated)?;
+        let length = usize::from(u16::from_be_bytes(*length));
+        let (value, after_value) = after_length
+            .split_at_checked(length)
+            .ok_or(EnvelopeError::Truncated)?;
+        if std::mem::replace(&mut seen[usize::from(tag)], true) {
+            return Err(EnvelopeError::Repeated(tag));
+        }
+        fields.take(tag, value)?;
+        rest = after_value;
+    }
+}
+
+impl Fields {
+    fn take(&mut self, tag: u8, value: &[u8]) -> Result<(), EnvelopeError> {
+        let invalid = EnvelopeError::Value(tag);
+        match tag {
+            KIND => self.kind = Some(kind_of(value).ok_or(invalid)?),
+            TIME => self.time = Some(time_of(value).ok_or(invalid)?),
+            EXCLUDE => self.exclude = Some(SessionId(value.try_into().map_err(|_| invalid)?)),
+            HEADERS => self.headers = Some(headers_of(value).ok_or(invalid)?),
+            _ if tag & CRITICAL != 0 => return Err(EnvelopeError::Critical(tag)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn kind_of(value: &[u8]) -> Option<Kind> {
+    match value {
+        [1] => Some(Kind::Json),
+        [2] => Some(Kind::Text),
+        [3] => Some(Kind::Binary),
+        _ => None,
+    }
+}
+
+fn time_of(value: &[u8]) -> Option<u64> {
+    let time = u64::from_be_bytes(value.try_into().ok()?);
+    (time <= MAX_TIME).then_some(time)
+}
+
+fn headers_of(value: &[u8]) -> Option<Headers> {
+    let entries: BTreeMap<String, String> = serde_json::from_slice(value).ok()?;
+    Headers::new(entries)
+}

@@ -1,0 +1,219 @@
+//! The native dialect in JSON.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::wire::{Body, Message, OnlyId, present};
+use crate::codes;
+use crate::command::{DecodeError, Refusal, Request};
+use crate::json::{FieldNames, check};
+use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
+use crate::publication::{Data, Headers, Publication};
+
+#[derive(Deserialize)]
+struct PublishBody<'a> {
+    channel: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    text: Option<String>,
+    #[serde(borrow)]
+    b64: Option<Cow<'a, str>>,
+    headers: Option<BTreeMap<String, String>>,
+    echo: Option<bool>,
+}
+
+/// Reads one command.
+pub fn decode(text: &str) -> Result<Request, DecodeError> {
+    let message: Message<PublishBody<'_>> = serde_json::from_str(text).map_err(|error| {
+        let id = serde_json::from_str::<OnlyId>(text)
+            .ok()
+            .and_then(|only| only.id);
+        DecodeError {
+            id,
+            refusal: Refusal::new(&codes::BAD_MESSAGE, error.to_string()),
+        }
+    })?;
+    let names = || {
+        serde_json::from_str::<FieldNames>(text)
+            .map(|names| names.0)
+            .unwrap_or_default()
+    };
+    message.into_request(PublishBody::into_body, names)
+}
+
+impl PublishBody<'_> {
+    fn into_body(self) -> Body {
+        let data = self.data.map(|raw| {
+            let bytes = raw.get().as_bytes();
+            let refused = "\"data\" is nested deeper than 127, or holds a lone surrogate or a number too large";
+            check(bytes).then(|| Data::Json(Bytes::copy_from_slice(bytes))).ok_or(refused)
+        });
+        let binary = self.b64.map(|b64| {
+            let decoded = STANDARD.decode(b64.as_bytes());
+            decoded
+                .map(|bytes| Data::Binary(Bytes::from(bytes)))
+                .map_err(|_| "\"b64\" is not base64 with padding")
+        });
+        Body {
+            channel: self.channel,
+            data,
+            text: self.text,
+            binary,
+            headers: self.headers,
+            echo: self.echo,
+        }
+    }
+}
+
+/// Appends one message to `out`.
+pub fn encode(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    match outgoing {
+        Outgoing::Reply(id, reply) => {
+            text(out, "{\"id\":");
+            value(out, id);
+            text(out, ",");
+            encode_reply(reply, out);
+            text(out, "}");
+        }
+        Outgoing::Error(id, refusal) => {
+            text(out, "{");
+            if let Some(id) = id {
+                text(out, "\"id\":");
+                value(out, id);
+                text(out, ",");
+            }
+            encode_refusal(refusal, out);
+            text(out, "}");
+        }
+        Outgoing::Push(channel, push) => {
+            text(out, "{\"push\":{\"channel\":");
+            value(out, channel);
+            text(out, ",");
+            encode_push(push, out);
+            text(out, "}}");
+        }
+    }
+}
+
+fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Connect(connected) => encode_connected(connected, out),
+        Reply::Subscribe => text(out, "\"subscribe\":{}"),
+        Reply::SubscribeMany(results) => {
+            text(out, "\"subscribe\":{\"channels\":[");
+            for (index, (channel, result)) in results.iter().enumerate() {
+                text(
+                    out,
+                    if index == 0 {
+                        "{\"channel\":"
+                    } else {
+                        ",{\"channel\":"
+                    },
+                );
+                value(out, channel);
+                if let Err(refusal) = result {
+                    text(out, ",");
+                    encode_refusal(refusal, out);
+                }
+                text(out, "}");
+            }
+            text(out, "]}");
+        }
+        Reply::Unsubscribe => text(out, "\"unsubscribe\":{}"),
+        Reply::Publish => text(out, "\"publish\":{}"),
+        Reply::Ping => text(out, "\"ping\":{}"),
+    }
+}
+
+fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
+    text(out, "\"connect\":{\"session\":");
+    value(out, &connected.session.to_string());
+    if let Some(user) = connected.user {
+        text(out, ",\"user\":");
+        value(out, user);
+    }
+    text(out, ",\"ping\":");
+    value(out, &connected.ping_ms);
+    text(out, ",\"features\":");
+    value(out, FEATURES);
+    text(out, ",\"limits\":{\"message\":");
+    value(out, &connected.message_bytes);
+    text(out, ",\"subscriptions\":");
+    value(out, &connected.subscriptions);
+    text(out, "}}");
+}
+
+fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
+    text(out, "\"error\":{\"code\":");
+    value(out, &refusal.code.number);
+    text(out, ",\"name\":");
+    value(out, refusal.code.name);
+    text(out, ",\"message\":");
+    value(out, &refusal.message);
+    text(out, ",\"retry\":");
+    value(out, &refusal.code.retry);
+    text(out, "}");
+}
+
+fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
+    match push {
+        Push::Publication(publication) => encode_publication(publication, out),
+        Push::Gap(Gap { from, to, reason }) => {
+            text(out, "\"gap\":{\"from\":");
+            value(out, from);
+            text(out, ",\"to\":");
+            value(out, to);
+            text(out, ",\"reason\":");
+            value(out, reason.name());
+            text(out, "}");
+        }
+        Push::Unsubscribed(code) => {
+            text(out, "\"unsubscribed\":{\"code\":");
+            value(out, &code.number);
+            text(out, ",\"name\":");
+            value(out, code.name);
+            text(out, "}");
+        }
+    }
+}
+
+fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
+    text(out, "\"pub\":{");
+    match &publication.data {
+        Data::Json(json) => {
+            text(out, "\"data\":");
+            out.extend_from_slice(json);
+        }
+        Data::Text(bytes) => {
+            text(out, "\"text\":");
+            value(out, &String::from_utf8_lossy(bytes));
+        }
+        Data::Binary(bytes) => {
+            text(out, "\"b64\":\"");
+            text(out, &STANDARD.encode(bytes));
+            text(out, "\"");
+        }
+    }
+    if let Some(headers) = publication.headers.as_ref().map(Headers::entries) {
+        text(out, ",\"headers\":");
+        value(out, headers);
+    }
+    text(out, ",\"time\":");
+    value(out, &publication.time);
+    text(out, "}");
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn value<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+    // Writing numbers, strings and maps of strings to a `Vec` cannot fail.
+    let _ = serde_json::to_writer(out, value);
+}

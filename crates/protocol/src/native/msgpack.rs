@@ -1,0 +1,262 @@
+//! The native dialect in MessagePack: the shapes of the JSON encoding, with named fields.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use rmp::encode as mp;
+use serde::Deserialize;
+use serde_bytes::ByteBuf;
+
+use super::wire::{Body, Message, OnlyId, present};
+use crate::codes;
+use crate::command::{DecodeError, Refusal, Request};
+use crate::json::FieldNames;
+use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
+use crate::publication::{Data, Publication};
+
+/// How deep a message may be nested: the data's 127, and what is around it.
+const MAX_DEPTH: usize = 130;
+
+#[derive(Deserialize)]
+struct PublishBody {
+    channel: String,
+    #[serde(default, deserialize_with = "present")]
+    data: Option<serde_json::Value>,
+    text: Option<String>,
+    bin: Option<ByteBuf>,
+    headers: Option<BTreeMap<String, String>>,
+    echo: Option<bool>,
+}
+
+/// Reads one command.
+pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
+    let message: Message<PublishBody> = read(bytes).map_err(|error| {
+        let id = read::<OnlyId>(bytes).ok().and_then(|only| only.id);
+        DecodeError {
+            id,
+            refusal: Refusal::new(&codes::BAD_MESSAGE, error),
+        }
+    })?;
+    let names = || {
+        read::<FieldNames>(bytes)
+            .map(|names| names.0)
+            .unwrap_or_default()
+    };
+    message.into_request(PublishBody::into_body, names)
+}
+
+/// Reads one value with nothing behind it.
+fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+    let mut rest = bytes;
+    let value = {
+        let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+        deserializer.set_max_depth(MAX_DEPTH);
+        T::deserialize(&mut deserializer).map_err(|error| error.to_string())?
+    };
+    match rest.len() {
+        0 => Ok(value),
+        trailing => Err(format!("{trailing} bytes follow the message")),
+    }
+}
+
+impl PublishBody {
+    fn into_body(self) -> Body {
+        let data = self.data.map(|value| {
+            let json = Bytes::from(value.to_string());
+            crate::json::check(&json)
+                .then_some(Data::Json(json))
+                .ok_or("\"data\" is nested deeper than 127")
+        });
+        let binary = self
+            .bin
+            .map(|bytes| Ok(Data::Binary(Bytes::from(bytes.into_vec()))));
+        Body {
+            channel: self.channel,
+            data,
+            text: self.text,
+            binary,
+            headers: self.headers,
+            echo: self.echo,
+        }
+    }
+}
+
+/// Appends one message to `out`.
+pub fn encode(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
+    match outgoing {
+        Outgoing::Reply(id, reply) => {
+            map(out, 2);
+            text(out, "id");
+            number(out, *id);
+            encode_reply(reply, out);
+        }
+        Outgoing::Error(id, refusal) => {
+            map(out, 1 + usize::from(id.is_some()));
+            if let Some(id) = id {
+                text(out, "id");
+                number(out, *id);
+            }
+            encode_refusal(refusal, out);
+        }
+        Outgoing::Push(channel, push) => {
+            map(out, 1);
+            text(out, "push");
+            map(out, 2);
+            text(out, "channel");
+            text(out, channel);
+            encode_push(push, out);
+        }
+    }
+}
+
+fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
+    let empty = |out: &mut Vec<u8>, name| {
+        text(out, name);
+        map(out, 0);
+    };
+    match reply {
+        Reply::Connect(connected) => encode_connected(connected, out),
+        Reply::Subscribe => empty(out, "subscribe"),
+        Reply::SubscribeMany(results) => {
+            text(out, "subscribe");
+            map(out, 1);
+            text(out, "channels");
+            array(out, results.len());
+            for (channel, result) in *results {
+                map(out, 1 + usize::from(result.is_err()));
+                text(out, "channel");
+                text(out, channel);
+                if let Err(refusal) = result {
+                    encode_refusal(refusal, out);
+                }
+            }
+        }
+        Reply::Unsubscribe => empty(out, "unsubscribe"),
+        Reply::Publish => empty(out, "publish"),
+        Reply::Ping => empty(out, "ping"),
+    }
+}
+
+fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
+    text(out, "connect");
+    map(out, 4 + usize::from(connected.user.is_some()));
+    text(out, "session");
+    text(out, &connected.session.to_string());
+    if let Some(user) = connected.user {
+        text(out, "user");
+        text(out, user);
+    }
+    text(out, "ping");
+    number(out, connected.ping_ms);
+    text(out, "features");
+    array(out, FEATURES.len());
+    for feature in FEATURES {
+        text(out, feature);
+    }
+    text(out, "limits");
+    map(out, 2);
+    text(out, "message");
+    number(out, connected.message_bytes as u64);
+    text(out, "subscriptions");
+    number(out, connected.subscriptions as u64);
+}
+
+fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
+    text(out, "error");
+    map(out, 4);
+    text(out, "code");
+    number(out, refusal.code.number.into());
+    text(out, "name");
+    text(out, refusal.code.name);
+    text(out, "message");
+    text(out, &refusal.message);
+    text(out, "retry");
+    boolean(out, refusal.code.retry);
+}
+
+fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
+    match push {
+        Push::Publication(publication) => encode_publication(publication, out),
+        Push::Gap(Gap { from, to, reason }) => {
+            text(out, "gap");
+            map(out, 3);
+            text(out, "from");
+            number(out, *from);
+            text(out, "to");
+            number(out, *to);
+            text(out, "reason");
+            text(out, reason.name());
+        }
+        Push::Unsubscribed(code) => {
+            text(out, "unsubscribed");
+            map(out, 2);
+            text(out, "code");
+            number(out, code.number.into());
+            text(out, "name");
+            text(out, code.name);
+        }
+    }
+}
+
+fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
+    text(out, "pub");
+    map(out, 2 + usize::from(publication.headers.is_some()));
+    match &publication.data {
+        Data::Json(json) => {
+            text(out, "data");
+            transcode(json, out);
+        }
+        Data::Text(bytes) => {
+            text(out, "text");
+            text(out, &String::from_utf8_lossy(bytes));
+        }
+        Data::Binary(bytes) => {
+            text(out, "bin");
+            let _ = mp::write_bin(out, bytes);
+        }
+    }
+    if let Some(headers) = &publication.headers {
+        text(out, "headers");
+        map(out, headers.entries().len());
+        for (name, value) in headers.entries() {
+            text(out, name);
+            text(out, value);
+        }
+    }
+    text(out, "time");
+    number(out, publication.time);
+}
+
+/// Appends a JSON value. [`Data::Json`] has passed [`crate::json::check`], so it can be read; if it could not be, nil
+/// keeps the message whole.
+fn transcode(json: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    let mut serializer = rmp_serde::Serializer::new(&mut *out);
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    if serde_transcode::transcode(&mut deserializer, &mut serializer).is_err() {
+        out.truncate(start);
+        let _ = mp::write_nil(out);
+    }
+}
+
+// Writing to a `Vec` cannot fail: what these return is an I/O error of the writer.
+
+fn map(out: &mut Vec<u8>, entries: usize) {
+    let _ = mp::write_map_len(out, entries as u32);
+}
+
+fn array(out: &mut Vec<u8>, items: usize) {
+    let _ = mp::write_array_len(out, items as u32);
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    let _ = mp::write_str(out, text);
+}
+
+fn number(out: &mut Vec<u8>, number: u64) {
+    let _ = mp::write_uint(out, number);
+}
+
+fn boolean(out: &mut Vec<u8>, boolean: bool) {
+    let _ = mp::write_bool(out, boolean);
+}

@@ -1,0 +1,165 @@
+//! The shape of a command as both encodings have it, and its way into the vocabulary.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+
+use crate::codes;
+use crate::command::{Command, DecodeError, Publish, Refusal, Request};
+use crate::publication::{Data, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
+
+/// The largest id: 2^53 − 1, which every client can hold in a double.
+const MAX_ID: u64 = (1 << 53) - 1;
+
+/// The names of the commands, as an error lists them.
+const COMMANDS: &str = "connect, subscribe, unsubscribe, publish, ping";
+
+/// One message of a client. `B` is the body of a publication, which the encodings carry differently.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "B: Deserialize<'de>"))]
+pub(super) struct Message<B> {
+    id: Option<u64>,
+    connect: Option<Connect>,
+    subscribe: Option<Subscribe>,
+    unsubscribe: Option<Channel>,
+    publish: Option<B>,
+    ping: Option<Ping>,
+}
+
+/// Only the id, for the answer to a message that is otherwise wrong.
+#[derive(Deserialize)]
+pub(super) struct OnlyId {
+    pub(super) id: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Connect {
+    token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Subscribe {
+    channel: Option<String>,
+    channels: Option<Vec<Channel>>,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    channel: String,
+}
+
+#[derive(Deserialize)]
+struct Ping {}
+
+/// What a publication's body has in both encodings.
+pub(super) struct Body {
+    pub(super) channel: String,
+    pub(super) data: Option<Result<Data, &'static str>>,
+    pub(super) text: Option<String>,
+    pub(super) binary: Option<Result<Data, &'static str>>,
+    pub(super) headers: Option<BTreeMap<String, String>>,
+    pub(super) echo: Option<bool>,
+}
+
+/// `Some` of whatever is there: unlike serde's own rule for `Option`, null is a value.
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl<B> Message<B> {
+    /// The request in this message. `names` are the message's fields, asked for when none of them is a command.
+    pub(super) fn into_request(
+        self,
+        body: impl FnOnce(B) -> Body,
+        names: impl FnOnce() -> Vec<String>,
+    ) -> Result<Request, DecodeError> {
+        let id = self.id;
+        let error = |refusal| DecodeError {
+            id: id.filter(|id| (1..=MAX_ID).contains(id)),
+            refusal,
+        };
+        let bad = |message: &str| error(Refusal::new(&codes::BAD_MESSAGE, message));
+        let Some(id @ 1..=MAX_ID) = id else {
+            return Err(bad("every command needs an \"id\" from 1 to 2^53 - 1"));
+        };
+        let commands = [
+            self.connect.map(|connect| {
+                Ok(Command::Connect {
+                    token: connect.token,
+                })
+            }),
+            self.subscribe.map(subscribe),
+            self.unsubscribe
+                .map(|target| Ok(Command::Unsubscribe(target.channel))),
+            self.publish.map(|publish| publish_of(body(publish))),
+            self.ping.map(|Ping {}| Ok(Command::Ping)),
+        ];
+        let mut commands = commands.into_iter().flatten();
+        match (commands.next(), commands.next()) {
+            (Some(command), None) => Ok(Request {
+                id,
+                command: command.map_err(error)?,
+            }),
+            (Some(_), Some(_)) => Err(bad("a message holds one command, this one has several")),
+            (None, _) => Err(error(unknown_command(&names()))),
+        }
+    }
+}
+
+fn unknown_command(names: &[String]) -> Refusal {
+    let message = match names.iter().find(|name| *name != "id") {
+        Some(name) => {
+            let shown: String = name.chars().take(40).collect();
+            format!("{shown:?} is not a command; the commands are {COMMANDS}")
+        }
+        None => format!("the message holds no command; the commands are {COMMANDS}"),
+    };
+    Refusal::new(&codes::UNKNOWN_COMMAND, message)
+}
+
+fn subscribe(target: Subscribe) -> Result<Command, Refusal> {
+    match (target.channel, target.channels) {
+        (Some(channel), None) => Ok(Command::Subscribe(channel)),
+        (None, Some(channels)) => Ok(Command::SubscribeMany(
+            channels.into_iter().map(|target| target.channel).collect(),
+        )),
+        _ => Err(Refusal::new(
+            &codes::BAD_MESSAGE,
+            "subscribe needs either \"channel\" or \"channels\"",
+        )),
+    }
+}
+
+fn publish_of(body: Body) -> Result<Command, Refusal> {
+    let text = body.text.map(|text| Ok(Data::Text(Bytes::from(text))));
+    let mut given = [body.data, text, body.binary].into_iter().flatten();
+    let (Some(data), None) = (given.next(), given.next()) else {
+        return Err(Refusal::new(
+            &codes::BAD_MESSAGE,
+            "publish needs exactly one of \"data\", \"text\" and \"b64\" (in MessagePack \"bin\")",
+        ));
+    };
+    let data = data.map_err(|reason| Refusal::new(&codes::BAD_DATA, reason))?;
+    let headers = match body.headers {
+        None => None,
+        Some(entries) => Some(Headers::new(entries).ok_or_else(too_many_headers)?),
+    };
+    Ok(Command::Publish(Publish {
+        channel: body.channel,
+        data,
+        headers,
+        echo: body.echo.unwrap_or(true),
+    }))
+}
+
+fn too_many_headers() -> Refusal {
+    Refusal::new(
+        &codes::BAD_DATA,
+        format!(
+            "a publication has at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes of them"
+        ),
+    )
+}

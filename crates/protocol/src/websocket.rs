@@ -1,0 +1,54 @@
+//! RFC 6455 frames: what a node reads from a client and writes to it. The vocabulary and the unmasking are
+//! fastwebsockets'; what that crate does not check is checked here.
+
+mod decoder;
+mod head;
+
+pub use decoder::{Decoder, Event, Limits, MessageKind, Violation};
+pub use fastwebsockets::OpCode;
+pub use head::{ClientHead, MAX_HEAD_BYTES, parse_client_head};
+
+use fastwebsockets::{Frame, Payload};
+
+/// Appends a whole server frame (final, not masked) to `out`.
+pub fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
+    let mut head = [0; 16];
+    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut head);
+    out.reserve(length + payload.len());
+    out.extend_from_slice(&head[..length]);
+    out.extend_from_slice(payload);
+}
+
+/// Appends a close frame to `out`. A reason beyond 123 bytes must not come here (section 5.5): see
+/// [`CloseCode::reason`](crate::codes::CloseCode::reason).
+pub fn write_close(code: u16, reason: &str, out: &mut Vec<u8>) {
+    let payload = [&code.to_be_bytes(), reason.as_bytes()].concat();
+    write_frame(OpCode::Close, &payload, out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn server_frames_are_final_unmasked_and_minimal() {
+        let frame = |payload: &[u8]| {
+            let mut out = Vec::new();
+            write_frame(OpCode::Text, payload, &mut out);
+            out
+        };
+        assert_eq!(frame(b"Hello"), b"\x81\x05Hello"); // section 5.7
+        assert_eq!(frame(&[b'x'; 126])[..4], [0x81, 126, 0, 126]);
+        assert_eq!(
+            frame(&vec![b'x'; 65536])[..10],
+            [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]
+        );
+    }
+
+    #[test]
+    fn close_frames_carry_code_and_reason() {
+        let mut out = Vec::new();
+        write_close(1002, "no", &mut out);
+        assert_eq!(out, b"\x88\x04\x03\xeano");
+    }
+}

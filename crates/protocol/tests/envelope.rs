@@ -1,0 +1,129 @@
+//! Golden vectors of the envelope, written by hand from `docs/redis.md`, and its properties.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use ullim_protocol::envelope::{Envelope, EnvelopeError, decode, encode};
+use ullim_protocol::publication::{Data, Headers, Kind};
+use ullim_protocol::session::SessionId;
+
+fn documented_example() -> Vec<u8> {
+    let page = include_str!("../../../docs/redis.md");
+    let block = page
+        .split("```hex\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let bytes = block
+        .lines()
+        .flat_map(|line| line.split("  ").next().unwrap().split(' '));
+    bytes
+        .filter(|byte| !byte.is_empty())
+        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_documented_envelope_is_the_one_that_is_written_and_read() {
+    let envelope = Envelope {
+        data: Data::Text(Bytes::from_static(b"hi")),
+        time: Some(1_763_700_000_000),
+        exclude: Some(SessionId([
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+        ])),
+        headers: Headers::new(BTreeMap::from([("a".to_owned(), "b".to_owned())])),
+    };
+    let mut written = Vec::new();
+    encode(&envelope, &mut written);
+    assert_eq!(written, documented_example());
+    assert_eq!(decode(Bytes::from(written)), Ok(envelope));
+}
+
+fn decoded(fields_and_data: &[u8]) -> Result<Envelope, EnvelopeError> {
+    decode(Bytes::from(
+        [b"\x89ULLIM\r\n\x01", fields_and_data].concat(),
+    ))
+}
+
+#[test]
+fn unknown_fields_are_skipped_unless_they_are_critical() {
+    let envelope = decoded(b"\x7f\x00\x03abc\x81\x00\x01\x03\x00\x00\xff").unwrap();
+    assert_eq!(envelope.data, Data::Binary(Bytes::from_static(b"\x00\xff")));
+    assert_eq!(
+        decoded(b"\xff\x00\x00\x81\x00\x01\x03\x00"),
+        Err(EnvelopeError::Critical(0xff))
+    );
+}
+
+#[test]
+fn every_kind_of_bad_envelope_is_named() {
+    use EnvelopeError::{Data, NoKind, Repeated, Truncated, Value};
+    let cases: [(&[u8], EnvelopeError); 12] = [
+        (b"", Truncated),
+        (b"\x81\x00", Truncated),
+        (b"\x81\xff\xff\x01", Truncated),
+        (b"\x81\x00\x01\x02", Truncated),
+        (b"\x00x", NoKind),
+        (b"\x81\x00\x01\x04\x00", Value(0x81)),
+        (b"\x81\x00\x00\x00", Value(0x81)),
+        (b"\x81\x00\x01\x01\x81\x00\x01\x01\x00", Repeated(0x81)),
+        (b"\x02\x00\x08\xff\xff\xff\xff\xff\xff\xff\xff", Value(0x02)),
+        (b"\x83\x00\x02ab\x00", Value(0x83)),
+        (b"\x04\x00\x07{\"a\":1}\x00", Value(0x04)),
+        (b"\x81\x00\x01\x01\x00not json", Data),
+    ];
+    for (bytes, error) in cases {
+        assert_eq!(decoded(bytes), Err(error), "{bytes:02x?}");
+    }
+    assert_eq!(
+        decode(Bytes::from_static(b"\x89ULLIM\r\n\x02")),
+        Err(EnvelopeError::Version(2))
+    );
+    assert_eq!(decode(Bytes::from_static(b"\x89ULLIM\r\n")), Err(Truncated));
+    assert_eq!(
+        decode(Bytes::from_static(b"{}")),
+        Err(EnvelopeError::NoMagic)
+    );
+}
+
+fn any_envelope() -> impl Strategy<Value = Envelope> {
+    let data = prop_oneof![
+        "\\PC{0,40}".prop_map(|text| Data::Text(Bytes::from(text))),
+        any::<Vec<u8>>().prop_map(|bytes| Data::Binary(Bytes::from(bytes))),
+        any::<i64>().prop_map(|number| Data::Json(Bytes::from(format!("[{number}]")))),
+    ];
+    let headers = proptest::collection::btree_map("\\PC{0,20}", "\\PC{0,20}", 0..8);
+    (
+        data,
+        proptest::option::of(0..1u64 << 53),
+        any::<Option<[u8; 16]>>(),
+        proptest::option::of(headers),
+    )
+        .prop_map(|(data, time, exclude, headers)| Envelope {
+            data,
+            time,
+            exclude: exclude.map(SessionId),
+            headers: headers.and_then(Headers::new),
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(envelope in any_envelope()) {
+        let mut bytes = Vec::new();
+        encode(&envelope, &mut bytes);
+        prop_assert_eq!(decode(Bytes::from(bytes)), Ok(envelope));
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in any::<Vec<u8>>()) {
+        if let Ok(envelope) = decoded(&bytes) {
+            prop_assert!(envelope.data.kind() == Kind::Binary || std::str::from_utf8(envelope.data.bytes()).is_ok());
+        }
+    }
+}
