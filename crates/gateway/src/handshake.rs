@@ -1,0 +1,220 @@
+//! The opening handshake (RFC 6455, section 4.2), pure: the bytes of a request → what to answer.
+//!
+//! A path of its own beside hyper's: it costs a quarter less per connection, and what is not an upgrade still goes to
+//! hyper with the bytes already read.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use httparse::{EMPTY_HEADER, Request, Status};
+use sha1::{Digest as _, Sha1};
+use ullim_hub::Wire;
+
+use crate::routes::{ROUTES, WEBSOCKET_PATHS, route, wire_of};
+
+/// The most headers of a request.
+const MAX_HEADERS: usize = 64;
+
+/// What a request's beginning is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Not all there yet.
+    Incomplete,
+    /// HTTP, but no upgrade.
+    Http,
+    /// An upgrade that is accepted.
+    Accepted(Accepted),
+    /// To be answered and closed.
+    Refused(Refused),
+}
+
+/// An upgrade that is accepted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Accepted {
+    pub(crate) wire: Wire,
+    /// The bytes to answer.
+    pub(crate) response: Vec<u8>,
+    /// How many bytes the request has: frames follow.
+    pub(crate) request_bytes: usize,
+}
+
+/// Why a request is answered with an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    reason: &'static str,
+    header: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn new(status: u16, text: impl Into<String>) -> Self {
+        let (reason, header) = match status {
+            400 => ("Bad Request", ""),
+            403 => ("Forbidden", ""),
+            404 => ("Not Found", ""),
+            405 => ("Method Not Allowed", "Allow: GET\r\n"),
+            408 => ("Request Timeout", ""),
+            426 => ("Upgrade Required", "Sec-WebSocket-Version: 13\r\n"),
+            431 => ("Request Header Fields Too Large", ""),
+            _ => ("Service Unavailable", "Retry-After: 5\r\n"),
+        };
+        Self { status, reason, header, text: text.into() }
+    }
+
+    /// The request was not complete in time.
+    pub(crate) fn timeout() -> Self {
+        Self::new(408, "the request was not complete in time")
+    }
+
+    /// There is no place for another connection.
+    pub(crate) fn full() -> Self {
+        Self::new(503, "this node holds as many connections as it may: try another, or later")
+    }
+
+    /// The bytes to answer.
+    pub(crate) fn response(&self) -> Vec<u8> {
+        let Self { status, reason, header, text } = self;
+        let length = text.len() + 1;
+        format!(
+            "HTTP/1.1 {status} {reason}\r\n{header}Content-Type: text/plain; charset=utf-8\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
+        )
+        .into_bytes()
+    }
+}
+
+/// Which requests are accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// The most bytes of a request's head.
+    pub(crate) header_bytes: usize,
+    /// Exact origins, or `*`.
+    pub(crate) origins: Vec<String>,
+}
+
+/// Judges what has come of a request.
+pub(crate) fn open(bytes: &[u8], rules: &Rules) -> Opening {
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
+    let mut request = Request::new(&mut headers);
+    let request_bytes = match request.parse(bytes) {
+        Ok(Status::Complete(size)) if size <= rules.header_bytes => size,
+        Ok(Status::Partial) if bytes.len() <= rules.header_bytes => return Opening::Incomplete,
+        Ok(_) => {
+            let text = format!("the request's head has more than {} bytes", rules.header_bytes);
+            return Opening::Refused(Refused::new(431, text));
+        }
+        Err(httparse::Error::TooManyHeaders) => {
+            let text = format!("the request has more than {MAX_HEADERS} headers");
+            return Opening::Refused(Refused::new(431, text));
+        }
+        Err(error) => {
+            return Opening::Refused(Refused::new(400, format!("this is not HTTP/1.1: {error}")));
+        }
+    };
+    let head = Head { request: &request };
+    if !head.lists("upgrade", "websocket") {
+        return Opening::Http;
+    }
+    match accept(&head, rules) {
+        Ok((wire, response)) => Opening::Accepted(Accepted { wire, response, request_bytes }),
+        Err(refused) => Opening::Refused(refused),
+    }
+}
+
+struct Head<'r> {
+    request: &'r Request<'r, 'r>,
+}
+
+impl<'r> Head<'r> {
+    fn values(&self, name: &'static str) -> impl Iterator<Item = &'r str> {
+        let headers = self.request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
+        headers.map(|header| std::str::from_utf8(header.value).unwrap_or("\u{fffd}").trim())
+    }
+
+    /// The value of a header that may occur once.
+    fn single(&self, name: &'static str) -> Result<Option<&'r str>, Refused> {
+        let mut values = self.values(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(Refused::new(400, format!("the header {name} occurs twice"))),
+        }
+    }
+
+    /// Whether one of a header's comma-separated items is `item`.
+    fn lists(&self, name: &'static str, item: &str) -> bool {
+        self.values(name).flat_map(|value| value.split(',')).any(|listed| listed.trim().eq_ignore_ascii_case(item))
+    }
+}
+
+fn accept(head: &Head<'_>, rules: &Rules) -> Result<(Wire, Vec<u8>), Refused> {
+    let request = head.request;
+    if request.method != Some("GET") {
+        return Err(Refused::new(405, "a WebSocket is opened with GET"));
+    }
+    if request.version != Some(1) {
+        return Err(Refused::new(400, "a WebSocket is opened with HTTP/1.1"));
+    }
+    let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
+    if !WEBSOCKET_PATHS.contains(&path) {
+        return Err(Refused::new(404, "WebSockets are served at / and /ws"));
+    }
+    if !head.lists("connection", "upgrade") {
+        return Err(Refused::new(400, "the header Connection does not list Upgrade"));
+    }
+    if head.single("host")?.is_none_or(str::is_empty) {
+        return Err(Refused::new(400, "the header Host is missing"));
+    }
+    if head.values("transfer-encoding").next().is_some() || head.values("content-length").any(|value| value != "0") {
+        return Err(Refused::new(400, "an upgrade has no body"));
+    }
+    if let Some(origin) = head.single("origin")?
+        && !rules.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    {
+        return Err(Refused::new(403, "this origin is not among client.origins"));
+    }
+    if head.single("sec-websocket-version")? != Some("13") {
+        return Err(Refused::new(426, "this node speaks WebSocket version 13"));
+    }
+    let key = head.single("sec-websocket-key")?.unwrap_or_default();
+    if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
+        let wire = subprotocol(head)?;
+        Ok((wire.unwrap_or(Wire(0)), response(key, wire)))
+    } else {
+        Err(Refused::new(400, "the header Sec-WebSocket-Key is not 16 bytes in base64"))
+    }
+}
+
+/// The first subprotocol offered that is known; none if none is offered (section 4.2.2, /subprotocol/).
+fn subprotocol(head: &Head<'_>) -> Result<Option<Wire>, Refused> {
+    let offered = head.values("sec-websocket-protocol").flat_map(|value| value.split(',')).map(str::trim);
+    let mut offered = offered.filter(|name| !name.is_empty()).peekable();
+    if offered.peek().is_none() {
+        return Ok(None);
+    }
+    match offered.find_map(wire_of) {
+        Some(wire) => Ok(Some(wire)),
+        None => {
+            let known = ROUTES.map(|route| route.subprotocol).join(" and ");
+            Err(Refused::new(400, format!("none of the subprotocols offered is known; this node speaks {known}")))
+        }
+    }
+}
+
+fn response(key: &str, wire: Option<Wire>) -> Vec<u8> {
+    let mut digest = Sha1::new();
+    digest.update(key);
+    digest.update("258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = STANDARD.encode(digest.finalize());
+    let protocol = match wire {
+        Some(wire) => format!("Sec-WebSocket-Protocol: {}\r\n", route(wire).subprotocol),
+        None => String::new(),
+    };
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{protocol}\r\n"
+    )
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

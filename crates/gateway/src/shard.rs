@@ -1,0 +1,271 @@
+//! A shard: a thread with its own runtime, its sockets in one event queue of their own, and its hub. Nothing in it is
+//! shared with another shard.
+//!
+//! One turn: what the sockets say, what the broker relays, what has been waited for, who arrives, what time it is.
+
+mod arrivals;
+mod input;
+mod sockets;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use mio::Events;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+use ullim_broker::{Relayed, ShardId, ShardInbox};
+use ullim_hub::{ConnectionId, Finished, Hub, Setup, Work};
+use ullim_protocol::codes;
+use ullim_protocol::websocket::Limits;
+
+use crate::config::Config;
+use crate::gateway::Counters;
+use crate::handshake::Rules;
+use crate::listener::Arrival;
+use crate::shard::arrivals::Handshakes;
+use crate::shard::sockets::Sockets;
+use crate::socket::Socket;
+use crate::websocket::Frames;
+
+/// The most bytes taken from a socket by one read. One buffer of this size serves all of a shard's connections.
+const READ_BYTES: usize = 64 << 10;
+
+/// The most events taken from the sockets in one turn.
+const EVENTS: usize = 1024;
+
+/// How often the time is looked at when nothing else happens, at most.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The most arrivals taken in one turn.
+const ARRIVALS_PER_TURN: usize = 64;
+
+/// What a shard is told from outside.
+pub(crate) enum Order {
+    /// Close every connection and end within `window`.
+    Drain { window: Duration, drained: oneshot::Sender<()> },
+}
+
+/// What a shard has counted, for others to read.
+#[derive(Debug, Default)]
+pub(crate) struct Published(Mutex<Counters>);
+
+impl Published {
+    /// Adds this shard's numbers to `sum`.
+    pub(crate) fn add_to(&self, sum: &mut Counters) {
+        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sum.hub.add(&own.hub);
+        for (status, count) in &own.handshakes_refused {
+            *sum.handshakes_refused.entry(*status).or_default() += count;
+        }
+    }
+
+    fn publish(&self, counters: Counters) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+    }
+}
+
+/// What a shard is made of.
+pub(crate) struct ShardSetup {
+    pub(crate) id: ShardId,
+    pub(crate) config: Config,
+    pub(crate) hub: Setup,
+    pub(crate) inbox: ShardInbox,
+    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) published: Arc<Published>,
+}
+
+pub(crate) struct Shard {
+    sockets: Sockets,
+    events: Events,
+    hub: Hub<Socket, Frames>,
+    handshakes: Handshakes,
+    rules: Rules,
+    limits: Limits,
+    inbox: ShardInbox,
+    /// What was taken from `inbox`, and how much of it the hub has had.
+    backlog: Vec<Relayed>,
+    relayed: usize,
+    arrivals: mpsc::Receiver<Arrival>,
+    orders: mpsc::Receiver<Order>,
+    work: FuturesUnordered<WaitFor>,
+    /// Plain HTTP connections.
+    http: JoinSet<()>,
+    /// Connections that had their share of this turn and more to read.
+    unfinished: Vec<ConnectionId>,
+    buffer: Vec<u8>,
+    started: Instant,
+    tick: Duration,
+    refused: BTreeMap<u16, u64>,
+    published: Arc<Published>,
+    draining: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+type WaitFor = std::pin::Pin<Box<dyn Future<Output = Finished> + Send>>;
+
+/// What a turn begins with.
+enum Wake {
+    Sockets,
+    Relay,
+    Arrival(Option<Arrival>),
+    Finished(Finished),
+    Order(Option<Order>),
+    Tick,
+}
+
+impl Shard {
+    /// A shard without connections. Must be called within the runtime that will run it.
+    pub(crate) fn new(setup: ShardSetup) -> io::Result<Self> {
+        let ShardSetup { id, config, hub, inbox, arrivals, orders, published } = setup;
+        let limits = Limits { message_bytes: config.message_bytes, fragments: config.message_fragments };
+        let tick = (hub.config.ping_interval / 256).clamp(Duration::from_millis(1), TICK);
+        Ok(Self {
+            sockets: Sockets::new()?,
+            events: Events::with_capacity(EVENTS),
+            hub: Hub::new(hub, id, Frames, config.message_bytes),
+            handshakes: Handshakes::new(config.handshake_timeout),
+            rules: Rules { header_bytes: config.header_bytes, origins: config.origins },
+            limits,
+            inbox,
+            backlog: Vec::new(),
+            relayed: 0,
+            arrivals,
+            orders,
+            work: FuturesUnordered::new(),
+            http: JoinSet::new(),
+            unfinished: Vec::new(),
+            buffer: vec![0; READ_BYTES],
+            started: Instant::now(),
+            tick,
+            refused: BTreeMap::new(),
+            published,
+            draining: None,
+        })
+    }
+
+    /// Turns until it is drained.
+    pub(crate) async fn run(mut self) {
+        let mut ticks = tokio::time::interval(self.tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut published = Instant::now();
+        loop {
+            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty();
+            let wake = match is_behind {
+                true => {
+                    tokio::task::yield_now().await;
+                    Wake::Sockets
+                }
+                false => self.wait(&mut ticks).await,
+            };
+            self.hub.advance(self.started.elapsed());
+            self.turn(wake, is_behind);
+            if published.elapsed() > Duration::from_millis(250) {
+                published = Instant::now();
+                self.publish_counters();
+            }
+            if self.is_drained() {
+                return;
+            }
+        }
+    }
+
+    async fn wait(&mut self, ticks: &mut tokio::time::Interval) -> Wake {
+        tokio::select! {
+            () = self.sockets.ready() => Wake::Sockets,
+            () = self.inbox.filled() => Wake::Relay,
+            arrival = self.arrivals.recv(), if self.draining.is_none() => Wake::Arrival(arrival),
+            Some(finished) = self.work.next() => Wake::Finished(finished),
+            order = self.orders.recv(), if self.draining.is_none() => Wake::Order(order),
+            Some(_) = self.http.join_next() => Wake::Tick,
+            _ = ticks.tick() => Wake::Tick,
+        }
+    }
+
+    fn turn(&mut self, wake: Wake, is_behind: bool) {
+        match wake {
+            Wake::Sockets => self.look_at_sockets(),
+            Wake::Arrival(arrival) => self.take_arrivals(arrival),
+            Wake::Finished(finished) => self.hub.finished(finished),
+            Wake::Order(Some(Order::Drain { window, drained })) => self.drain(window, drained),
+            // The gateway is gone without a drain: there is nobody to serve.
+            Wake::Order(None) => self.drain(Duration::ZERO, oneshot::channel().0),
+            Wake::Relay | Wake::Tick => {}
+        }
+        if is_behind {
+            if let Ok(arrival) = self.arrivals.try_recv() {
+                self.take_arrivals(Some(arrival));
+            }
+            while let Some(Some(finished)) = self.work.next().now_or_never() {
+                self.hub.finished(finished);
+            }
+        }
+        self.relay();
+        self.go_on_reading();
+        self.time_out_handshakes();
+        self.work.extend(self.hub.take_work().into_iter().map(Work::into_future));
+    }
+
+    fn relay(&mut self) {
+        if self.backlog.is_empty() {
+            self.inbox.take(&mut self.backlog);
+        }
+        if self.backlog.is_empty() {
+            return;
+        }
+        self.relayed += self.hub.relay(&self.backlog[self.relayed..]);
+        if self.relayed == self.backlog.len() {
+            self.backlog.clear();
+            self.relayed = 0;
+        }
+    }
+
+    fn look_at_sockets(&mut self) {
+        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        if let Err(error) = self.sockets.take(&mut events) {
+            tracing::error!(%error, "the sockets' events cannot be read");
+        }
+        for event in &events {
+            let ended = event.is_read_closed() || event.is_error();
+            if let Some(index) = Handshakes::index_of(event.token()) {
+                self.advance_handshake(index);
+            } else if let Some(id) = self.hub.connection_in(event.token().0) {
+                if event.is_writable() {
+                    self.hub.writable(id);
+                }
+                if event.is_readable() || ended {
+                    self.read(id, ended);
+                }
+            }
+        }
+        self.events = events;
+    }
+
+    fn drain(&mut self, window: Duration, drained: oneshot::Sender<()>) {
+        self.hub.close_all(&codes::GOING_AWAY, "this node is shutting down: connect to another");
+        self.draining = Some((Instant::now() + window, drained));
+    }
+
+    fn is_drained(&mut self) -> bool {
+        let Some((deadline, _)) = &self.draining else {
+            return false;
+        };
+        if !self.hub.is_empty() && Instant::now() < *deadline {
+            return false;
+        }
+        self.publish_counters();
+        if let Some((_, drained)) = self.draining.take() {
+            // Whoever asked may have given up waiting.
+            let _ = drained.send(());
+        }
+        true
+    }
+
+    fn publish_counters(&self) {
+        self.published.publish(Counters { hub: self.hub.counters(), handshakes_refused: self.refused.clone() });
+    }
+}

@@ -1,0 +1,134 @@
+//! From a socket's bytes to the hub's commands.
+
+use ullim_hub::{ConnectionId, Reading};
+use ullim_protocol::websocket::{Event, OpCode, write_close, write_frame};
+
+use super::{READ_BYTES, Shard};
+use crate::socket::Input;
+use crate::websocket::{close_for, command};
+
+/// How many reads one connection gets in a turn while others wait.
+const READS_PER_TURN: usize = 4;
+
+impl Shard {
+    /// Reads what a connection has sent. `to_the_end`: the peer has ended, so that the end has to be found.
+    pub(super) fn read(&mut self, id: ConnectionId, to_the_end: bool) {
+        for _ in 0..READS_PER_TURN {
+            let reading = self.hub.reading(id);
+            if reading == Reading::Wait {
+                // Reading goes on when the hub says so: the event will not come again.
+                return;
+            }
+            let Some(socket) = self.hub.outlet(id) else {
+                return;
+            };
+            let count = match socket.read(&mut self.buffer) {
+                Ok(Some(0)) | Err(_) => return self.hub.lost(id),
+                Ok(Some(count)) => count,
+                Ok(None) => return,
+            };
+            if reading == Reading::Go {
+                self.hub.heard(id);
+                let mut buffer = std::mem::take(&mut self.buffer);
+                self.feed(id, &mut buffer[..count]);
+                self.buffer = buffer;
+            }
+            // A short read has emptied the socket, and the next byte makes a new event.
+            if count < READ_BYTES && !to_the_end {
+                return;
+            }
+        }
+        self.unfinished.push(id);
+    }
+
+    /// Goes on where a turn had no time, or the hub no room.
+    pub(super) fn go_on_reading(&mut self) {
+        let mut ids = std::mem::take(&mut self.unfinished);
+        for id in ids.drain(..) {
+            self.read(id, true);
+        }
+        self.unfinished.append(&mut ids);
+        for id in self.hub.take_resumed() {
+            let Some(socket) = self.hub.outlet(id) else {
+                continue;
+            };
+            let mut input = socket.take_input();
+            let mut unread = std::mem::take(&mut input.unread);
+            socket.keep(input);
+            self.feed(id, &mut unread);
+            self.read(id, true);
+        }
+    }
+
+    /// Decodes bytes and hands what they say to the hub.
+    pub(super) fn feed(&mut self, id: ConnectionId, bytes: &mut [u8]) {
+        let Some(socket) = self.hub.outlet(id) else {
+            return;
+        };
+        let mut input = socket.take_input();
+        if self.decode(id, &mut input, bytes)
+            && let Some(socket) = self.hub.outlet(id)
+        {
+            socket.keep(input);
+        }
+        self.hub.uncork();
+    }
+
+    /// Whether the connection goes on.
+    fn decode(&mut self, id: ConnectionId, input: &mut Input, bytes: &mut [u8]) -> bool {
+        let Some(wire) = self.hub.wire(id) else {
+            return false;
+        };
+        let mut position = 0;
+        loop {
+            let event = match input.decoder.next(bytes, &mut position, &self.limits) {
+                Ok(Some(event)) => event,
+                Ok(None) => return true,
+                Err(violation) => {
+                    let (code, detail) = close_for(violation);
+                    self.hub.close(id, code, &detail);
+                    return false;
+                }
+            };
+            let reading = match &event {
+                Event::Text(_) | Event::Binary(_) => match command(wire, &event) {
+                    Ok(request) => self.hub.command(id, request),
+                    Err((code, detail)) => {
+                        self.hub.close(id, code, detail);
+                        return false;
+                    }
+                },
+                Event::Ping(payload) => {
+                    if self.hub.control(id) {
+                        self.hub.send_own(id, |out| write_frame(OpCode::Pong, payload, out));
+                    }
+                    self.hub.reading(id)
+                }
+                Event::Pong => {
+                    self.hub.control(id);
+                    self.hub.reading(id)
+                }
+                Event::Close(code) => {
+                    self.closed_by_peer(id, *code);
+                    return false;
+                }
+            };
+            match reading {
+                Reading::Go => {}
+                Reading::Wait => {
+                    input.unread = bytes[position..].to_vec();
+                    return true;
+                }
+                Reading::Discard => return false,
+            }
+        }
+    }
+
+    /// Answers with the peer's own code (RFC 6455, 5.5.1).
+    fn closed_by_peer(&mut self, id: ConnectionId, code: Option<u16>) {
+        self.hub.closed_by_peer(id, code.unwrap_or(1005), |out| match code {
+            Some(code) => write_close(code, "", out),
+            None => write_frame(OpCode::Close, &[], out),
+        });
+    }
+}

@@ -1,0 +1,509 @@
+//! One shard's hub: connections come, speak and go, and time passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use ullim_auth::Verifier;
+use ullim_broker::{Broker, ShardId};
+use ullim_protocol::codes::{self, CloseCode};
+use ullim_protocol::command::{DecodeError, Refusal, Request};
+use ullim_protocol::outgoing::Outgoing;
+
+use crate::config::{Config, Namespaces};
+use crate::connection::{Connection, ConnectionId};
+use crate::counters::Counters;
+use crate::deadlines::Deadlines;
+use crate::fanout::Scratch;
+use crate::heartbeat::Wheel;
+use crate::outbox::Outbox;
+use crate::outlet::{Encode, Outlet, Wire};
+use crate::pipeline::{Ticket, Work};
+use crate::rate::{Rate, Verdict};
+use crate::registry::{ChannelKey, Registry};
+
+/// How long a peer may take to end a connection that was closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What all hubs of a node share.
+#[derive(Clone)]
+pub struct Setup {
+    /// Limits of sessions.
+    pub config: Config,
+    /// The options of the namespaces.
+    pub namespaces: Arc<Namespaces>,
+    /// Who clients are.
+    pub verifier: Arc<Verifier>,
+    /// Where publications come from and go to.
+    pub broker: Arc<dyn Broker>,
+}
+
+/// Whether the transport should go on reading from a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Yes.
+    Go,
+    /// Not before the connection is among [`Hub::take_resumed`].
+    Wait,
+    /// What comes is to be thrown away: the connection is closing, or gone.
+    Discard,
+}
+
+/// A shard's connections, sessions and subscriptions.
+pub struct Hub<O, E> {
+    pub(crate) config: Config,
+    pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) shard: ShardId,
+    pub(crate) encode: E,
+    /// The most bytes of a client's message, as `connect` tells it.
+    pub(crate) message_bytes: usize,
+    pub(crate) connections: Slab<Connection<O>>,
+    pub(crate) registry: Registry,
+    pub(crate) wheel: Wheel,
+    pub(crate) work: Vec<Work>,
+    pub(crate) subscribe_deadlines: Deadlines<Ticket>,
+    pub(crate) counters: Counters,
+    pub(crate) scratch: Scratch,
+    /// Since the shard's start.
+    pub(crate) now: Duration,
+    pub(crate) next_sequence: u64,
+    next_generation: u32,
+    connect_deadlines: Deadlines<ConnectionId>,
+    close_deadlines: Deadlines<ConnectionId>,
+    resumed: Vec<ConnectionId>,
+    /// Messages for one connection that go out in one write.
+    cork: Cork,
+}
+
+#[derive(Default)]
+struct Cork {
+    slot: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+impl<O: Outlet, E: Encode> Hub<O, E> {
+    /// An empty hub for the shard that `setup.broker` knows as `shard`.
+    pub fn new(setup: Setup, shard: ShardId, encode: E, message_bytes: usize) -> Self {
+        let Setup {
+            config,
+            namespaces,
+            verifier,
+            broker,
+        } = setup;
+        Self {
+            wheel: Wheel::new(config.ping_interval),
+            subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
+            connect_deadlines: Deadlines::new(config.connect_timeout),
+            close_deadlines: Deadlines::new(CLOSE_TIMEOUT),
+            config,
+            namespaces,
+            verifier,
+            broker,
+            shard,
+            encode,
+            message_bytes,
+            connections: Slab::new(),
+            registry: Registry::default(),
+            work: Vec::new(),
+            counters: Counters::default(),
+            scratch: Scratch::default(),
+            now: Duration::ZERO,
+            next_sequence: 0,
+            next_generation: 0,
+            resumed: Vec::new(),
+            cork: Cork::default(),
+        }
+    }
+
+    /// A transport has opened a connection.
+    pub fn open(&mut self, outlet: O, wire: Wire) -> ConnectionId {
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let generation = self.next_generation;
+        let slot = self.connections.insert(Connection {
+            outlet,
+            outbox: Outbox::default(),
+            session: None,
+            rate: Rate::new(self.config.commands_per_second, self.now),
+            generation,
+            wire,
+            missed: 0,
+            closing: false,
+            finished: false,
+            paused: false,
+        });
+        let connection = ConnectionId {
+            slot: slot as u32,
+            generation,
+        };
+        self.connect_deadlines.add(self.now, connection);
+        self.counters.opened += 1;
+        connection
+    }
+
+    /// The connection in `slot`, if there is one: for transports whose events name the slot.
+    pub fn connection_in(&self, slot: usize) -> Option<ConnectionId> {
+        let connection = self.connections.get(slot)?;
+        Some(ConnectionId {
+            slot: slot as u32,
+            generation: connection.generation,
+        })
+    }
+
+    /// The outlet of a connection, for the reading side that the transport keeps there.
+    pub fn outlet(&mut self, id: ConnectionId) -> Option<&mut O> {
+        self.connection(id).map(|connection| &mut connection.outlet)
+    }
+
+    /// The wire of a connection.
+    pub fn wire(&self, id: ConnectionId) -> Option<Wire> {
+        let connection = self.connections.get(id.slot as usize)?;
+        (connection.generation == id.generation).then_some(connection.wire)
+    }
+
+    /// Whether the transport should read from a connection.
+    pub fn reading(&self, id: ConnectionId) -> Reading {
+        match self.connections.get(id.slot as usize) {
+            Some(connection) if connection.generation == id.generation && !connection.closing => {
+                if connection.paused {
+                    Reading::Wait
+                } else {
+                    Reading::Go
+                }
+            }
+            _ => Reading::Discard,
+        }
+    }
+
+    /// Something was heard from the peer.
+    pub fn heard(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.missed = 0;
+        }
+    }
+
+    /// A client's message, decoded or refused. Answers are written by [`uncork`](Self::uncork).
+    pub fn command(&mut self, id: ConnectionId, request: Result<Request, DecodeError>) -> Reading {
+        let over = match self.charge(id) {
+            Some(Verdict::Within) => None,
+            Some(Verdict::Over) => Some(self.rate_limited()),
+            Some(Verdict::Flood) | None => return Reading::Discard,
+        };
+        self.counters.commands += 1;
+        match (request, over) {
+            (Ok(request), None) => self.take(id, request),
+            (Ok(Request { id: number, .. }), Some(refusal)) => {
+                self.refuse(id, Some(number), refusal)
+            }
+            (Err(error), refusal) => self.refuse(id, error.id, refusal.unwrap_or(error.refusal)),
+        }
+        self.reading(id)
+    }
+
+    /// A control frame of the transport, counted like a command; whether it should be answered.
+    pub fn control(&mut self, id: ConnectionId) -> bool {
+        self.charge(id) == Some(Verdict::Within)
+    }
+
+    /// Bytes of the transport's own for the peer, in their order among the messages.
+    pub fn send_own(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if self
+            .connection(id)
+            .is_some_and(|connection| !connection.closing)
+        {
+            self.corked(id.slot, |_, _, out| write(out));
+        }
+    }
+
+    fn charge(&mut self, id: ConnectionId) -> Option<Verdict> {
+        let (per_second, now) = (self.config.commands_per_second, self.now);
+        let connection = self
+            .connection(id)
+            .filter(|connection| !connection.closing)?;
+        let verdict = connection.rate.take(per_second, now);
+        if verdict == Verdict::Over {
+            self.counters.rate_limited += 1;
+        }
+        if verdict == Verdict::Flood {
+            self.close(
+                id,
+                &codes::COMMAND_FLOOD,
+                "slow down when you are told rate_limited",
+            );
+        }
+        Some(verdict)
+    }
+
+    fn rate_limited(&self) -> Refusal {
+        let limit = self.config.commands_per_second;
+        Refusal::new(
+            &codes::RATE_LIMITED,
+            format!("at most {limit} commands per second"),
+        )
+    }
+
+    /// The peer takes bytes again.
+    pub fn writable(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if !connection.outbox.is_empty()
+            && connection.outbox.write_to(&mut connection.outlet).is_err()
+        {
+            return self.lost(id);
+        }
+        self.finish_if_flushed(id);
+    }
+
+    /// Ends a connection with a reason. What waited for it is dropped.
+    pub fn close(&mut self, id: ConnectionId, code: &'static CloseCode, detail: &str) {
+        self.say_goodbye(id, code.number, |encode, wire, out| {
+            encode.close(wire, code, detail, out)
+        });
+        self.finish_if_flushed(id);
+        self.close_deadlines.add(self.now, id);
+    }
+
+    /// The peer closed, with `code`; `write` is the transport's answer. The connection ends once that is out.
+    pub fn closed_by_peer(
+        &mut self,
+        id: ConnectionId,
+        code: u16,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.say_goodbye(id, code, |_, _, out| write(out));
+        match self.connection(id) {
+            Some(connection) if connection.outbox.is_empty() => self.remove(id),
+            Some(_) => self.close_deadlines.add(self.now, id),
+            None => {}
+        }
+    }
+
+    /// Ends every connection with a reason.
+    pub fn close_all(&mut self, code: &'static CloseCode, detail: &str) {
+        let all: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
+        for slot in all {
+            if let Some(id) = self.connection_in(slot) {
+                self.close(id, code, detail);
+            }
+        }
+    }
+
+    /// The transport has lost the connection.
+    pub fn lost(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            if !connection.closing {
+                *self.counters.ended.entry(1006).or_default() += 1;
+            }
+            self.remove(id);
+        }
+    }
+
+    /// The last bytes for a connection; from here on it hears nothing, and nothing that it says matters.
+    fn say_goodbye(
+        &mut self,
+        id: ConnectionId,
+        code: u16,
+        write: impl FnOnce(&E, Wire, &mut Vec<u8>),
+    ) {
+        if self.cork.slot == Some(id.slot) {
+            self.uncork();
+        }
+        let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
+            return;
+        };
+        connection.closing = true;
+        let wire = connection.wire;
+        let mut bytes = Vec::new();
+        write(&self.encode, wire, &mut bytes);
+        *self.counters.ended.entry(code).or_default() += 1;
+        self.leave_everything(id);
+        let sent = self
+            .connection(id)
+            .map(|connection| connection.send_own(&bytes));
+        if let Some(Err(_)) = sent {
+            self.remove(id);
+        }
+    }
+
+    fn finish_if_flushed(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if connection.closing && !connection.finished && connection.outbox.is_empty() {
+            connection.finished = true;
+            connection.outlet.finish();
+        }
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        if self.cork.slot == Some(id.slot) {
+            self.cork.slot = None;
+            self.cork.bytes.clear();
+        }
+        self.leave_everything(id);
+        self.connections.remove(id.slot as usize);
+    }
+
+    fn leave_everything(&mut self, id: ConnectionId) {
+        let session = self
+            .connection(id)
+            .and_then(|connection| connection.session.take());
+        for subscription in session
+            .into_iter()
+            .flat_map(|session| session.subscriptions)
+        {
+            self.leave(id, subscription.channel);
+        }
+    }
+
+    /// Takes a connection out of a channel's subscribers, and the channel out of the broker's if it was the last.
+    pub(crate) fn leave(&mut self, id: ConnectionId, key: ChannelKey) {
+        if let Some(channel) = self.registry.get(key) {
+            channel.live.remove(&id.slot);
+            channel.waiting.retain(|ticket| ticket.connection != id);
+            self.counters.subscriptions -= 1;
+        }
+        if let Some(name) = self.registry.release(key) {
+            self.broker.unsubscribe(self.shard, &name);
+        }
+    }
+
+    /// Time has passed: `now` is measured from the shard's start. Call it at every turn, before anything else, so that
+    /// what follows happens now.
+    pub fn advance(&mut self, now: Duration) {
+        self.now = now;
+        while let Some(id) = self.connect_deadlines.next_due(now) {
+            if self
+                .connection(id)
+                .is_some_and(|connection| connection.session.is_none() && !connection.closing)
+            {
+                self.close(
+                    id,
+                    &codes::CONNECT_TIMEOUT,
+                    "send connect first, with a token that is accepted",
+                );
+            }
+        }
+        while let Some(ticket) = self.subscribe_deadlines.next_due(now) {
+            self.subscribe_timed_out(ticket);
+        }
+        while let Some(id) = self.close_deadlines.next_due(now) {
+            self.remove_if_there(id);
+        }
+        self.beat();
+        self.uncork();
+    }
+
+    fn remove_if_there(&mut self, id: ConnectionId) {
+        if self.connection(id).is_some() {
+            self.remove(id);
+        }
+    }
+
+    /// What must be waited for, to be brought back to [`finished`](Self::finished).
+    pub fn take_work(&mut self) -> Vec<Work> {
+        std::mem::take(&mut self.work)
+    }
+
+    /// Connections that may be read from again.
+    pub fn take_resumed(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.resumed)
+    }
+
+    pub(crate) fn pause(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id) {
+            connection.paused = true;
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connection(id)
+            && std::mem::take(&mut connection.paused)
+        {
+            self.resumed.push(id);
+        }
+    }
+
+    /// What this hub has counted.
+    pub fn counters(&self) -> Counters {
+        let channels = self.registry.len() as u64;
+        Counters {
+            connections: self.connections.len() as u64,
+            channels,
+            ..self.counters.clone()
+        }
+    }
+
+    /// Whether no connection is left.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<O>> {
+        self.connections
+            .get_mut(id.slot as usize)
+            .filter(|connection| connection.generation == id.generation)
+    }
+
+    /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
+    pub(crate) fn tell(&mut self, slot: u32, message: &Outgoing<'_>) {
+        self.corked(slot, |encode, wire, out| encode.message(wire, message, out));
+    }
+
+    pub(crate) fn corked(&mut self, slot: u32, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
+        if self.cork.slot != Some(slot) {
+            self.uncork();
+            self.cork.slot = Some(slot);
+        }
+        if let Some(connection) = self.connections.get(slot as usize) {
+            write(&self.encode, connection.wire, &mut self.cork.bytes);
+        }
+    }
+
+    /// Writes what was told last. Call it when a connection's input is used up.
+    pub fn uncork(&mut self) {
+        let Some(slot) = self.cork.slot.take() else {
+            return;
+        };
+        let bytes = std::mem::take(&mut self.cork.bytes);
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && !connection.closing
+            && !bytes.is_empty()
+        {
+            let generation = connection.generation;
+            let sent = connection.send_own(&bytes);
+            self.after_sending(ConnectionId { slot, generation }, sent.is_ok());
+        }
+        self.cork.bytes = bytes;
+        self.cork.bytes.clear();
+    }
+
+    /// Closes a connection whose outlet refused, or whose client does not read.
+    pub(crate) fn after_sending(&mut self, id: ConnectionId, sent: bool) {
+        if !sent {
+            return self.lost(id);
+        }
+        let limit = self.config.queue_bytes;
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if connection.outbox.bytes() > limit && !connection.closing {
+            self.counters.dropped_slow += 1;
+            self.close_slow(id, limit);
+        }
+    }
+
+    /// What the client has not begun to read gives way to the reason.
+    fn close_slow(&mut self, id: ConnectionId, limit: usize) {
+        if let Some(connection) = self.connection(id) {
+            connection.outbox.drop_unbegun();
+        }
+        self.close(
+            id,
+            &codes::SLOW_CONSUMER,
+            &format!("more than {limit} bytes were waiting"),
+        );
+    }
+}

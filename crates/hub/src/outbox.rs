@@ -1,0 +1,170 @@
+//! What a connection's client has not taken yet.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use bytes::{Buf, Bytes};
+
+use crate::outlet::Outlet;
+
+/// The most frames that one write gathers.
+const GATHERED: usize = 64;
+
+/// Frames in order, the first perhaps half written. Empty, it is one null pointer.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox(Option<Box<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// Whether the first frame's beginning has been written.
+    begun: bool,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// How many bytes wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// Adds a frame at the end.
+    pub(crate) fn push(&mut self, frame: Bytes) {
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += frame.len();
+        waiting.frames.push_back(frame);
+    }
+
+    /// Adds what is left of a frame whose beginning has been written. Only where nothing waits.
+    pub(crate) fn push_rest(&mut self, rest: Bytes) {
+        self.push(rest);
+        self.0.get_or_insert_default().begun = true;
+    }
+
+    /// Drops every frame of which nothing has been written.
+    pub(crate) fn drop_unbegun(&mut self) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.frames.truncate(usize::from(waiting.begun));
+            waiting.bytes = waiting.frames.iter().map(Bytes::len).sum();
+            if waiting.frames.is_empty() {
+                self.0 = None;
+            }
+        }
+    }
+
+    /// Writes until nothing waits or the outlet takes no more.
+    pub(crate) fn write_to(&mut self, outlet: &mut impl Outlet) -> io::Result<()> {
+        while let Some(waiting) = &mut self.0 {
+            let mut slices = [IoSlice::new(&[]); GATHERED];
+            let mut offered = 0;
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(&waiting.frames) {
+                *slice = IoSlice::new(frame);
+                offered += frame.len();
+                count += 1;
+            }
+            let written = outlet.write(&slices[..count])?;
+            waiting.advance(written);
+            if waiting.frames.is_empty() {
+                self.0 = None;
+            } else if written < offered {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while let Some(frame) = self.frames.front_mut() {
+            if written < frame.len() {
+                self.begun |= written > 0;
+                frame.advance(written);
+                return;
+            }
+            written -= frame.len();
+            self.begun = false;
+            self.frames.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes at each write.
+    struct Narrow {
+        takes: VecDeque<usize>,
+        written: Vec<u8>,
+    }
+
+    impl Outlet for Narrow {
+        fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+            let offered = buffers.concat();
+            let taken = self.takes.pop_front().unwrap_or(0).min(offered.len());
+            self.written.extend_from_slice(&offered[..taken]);
+            Ok(taken)
+        }
+
+        fn finish(&mut self) {}
+    }
+
+    fn filled() -> Outbox {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"first"));
+        outbox.push(Bytes::from_static(b"second"));
+        outbox
+    }
+
+    #[test]
+    fn what_is_not_taken_waits_in_order() {
+        let mut outbox = filled();
+        let mut outlet = Narrow {
+            takes: [2, 5].into(),
+            written: Vec::new(),
+        };
+        outbox.write_to(&mut outlet).unwrap();
+        assert_eq!(outbox.bytes(), 9);
+        outbox.write_to(&mut outlet).unwrap();
+        assert_eq!(
+            (outlet.written.as_slice(), outbox.bytes()),
+            (b"firstse".as_slice(), 4)
+        );
+        outlet.takes.push_back(100);
+        outbox.write_to(&mut outlet).unwrap();
+        assert!(outbox.is_empty());
+        assert_eq!(outlet.written, b"firstsecond");
+    }
+
+    #[test]
+    fn only_a_frame_that_has_begun_is_kept() {
+        let mut outbox = filled();
+        outbox.drop_unbegun();
+        assert!(outbox.is_empty());
+
+        let mut outbox = filled();
+        let mut outlet = Narrow {
+            takes: [2].into(),
+            written: Vec::new(),
+        };
+        outbox.write_to(&mut outlet).unwrap();
+        outbox.drop_unbegun();
+        assert_eq!(outbox.bytes(), 3);
+
+        let mut outbox = filled();
+        let mut outlet = Narrow {
+            takes: [5].into(),
+            written: Vec::new(),
+        };
+        outbox.write_to(&mut outlet).unwrap();
+        outbox.drop_unbegun();
+        assert!(outbox.is_empty(), "the first was written whole");
+    }
+}
