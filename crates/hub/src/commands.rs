@@ -30,23 +30,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Carries a request out, or queues it behind those that wait.
     pub(crate) fn take(&mut self, id: ConnectionId, request: Request) {
         let overlaps = matches!(request.command, Command::Publish(_));
-        let waits = self
-            .pipeline(id)
-            .is_some_and(|pipeline| !(overlaps && pipeline.is_publishing_only()));
+        let waits = self.pipeline(id).is_some_and(|pipeline| !(overlaps && pipeline.is_publishing_only()));
         let sequence = self.sequence();
         let stage = match waits {
             true => Some(Stage::Queued(request.command)),
             false => self.begin(id, request.id, sequence, request.command),
         };
         if let Some(stage) = stage {
-            self.wait(
-                id,
-                Unanswered {
-                    id: request.id,
-                    sequence,
-                    stage,
-                },
-            );
+            self.wait(id, Unanswered { id: request.id, sequence, stage });
         }
     }
 
@@ -55,14 +46,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         match number {
             Some(number) if self.pipeline(id).is_some() => {
                 let sequence = self.sequence();
-                self.wait(
-                    id,
-                    Unanswered {
-                        id: number,
-                        sequence,
-                        stage: Stage::Refused(refusal),
-                    },
-                );
+                self.wait(id, Unanswered { id: number, sequence, stage: Stage::Refused(refusal) });
             }
             _ => self.tell(id.slot, &Outgoing::Error(number, &refusal)),
         }
@@ -96,11 +80,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Answers and begins what can be, from the first unanswered command on.
     fn proceed(&mut self, id: ConnectionId) {
         while let Some(command) = self.pipeline(id).and_then(Pipeline::take_ready) {
-            let Unanswered {
-                id: number,
-                sequence,
-                stage,
-            } = command;
+            let Unanswered { id: number, sequence, stage } = command;
             let waits = match stage {
                 Stage::Queued(command) => self.begin(id, number, sequence, command),
                 Stage::Refused(refusal) => {
@@ -120,26 +100,15 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             if let Some(stage) = waits
                 && let Some(session) = self.session(id)
             {
-                let command = Unanswered {
-                    id: number,
-                    sequence,
-                    stage,
-                };
+                let command = Unanswered { id: number, sequence, stage };
                 session.pipeline.get_or_insert_default().put_back(command);
             }
         }
         let Some(session) = self.session(id) else {
             return;
         };
-        let has_room = session
-            .pipeline
-            .as_ref()
-            .is_none_or(|pipeline| pipeline.has_room());
-        if session
-            .pipeline
-            .as_ref()
-            .is_some_and(|pipeline| pipeline.is_empty())
-        {
+        let has_room = session.pipeline.as_ref().is_none_or(|pipeline| pipeline.has_room());
+        if session.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_empty()) {
             session.pipeline = None;
         }
         if has_room {
@@ -148,26 +117,16 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     /// Begins a command: answers it, or returns what it waits for.
-    fn begin(
-        &mut self,
-        id: ConnectionId,
-        number: u64,
-        sequence: u64,
-        command: Command,
-    ) -> Option<Stage> {
+    fn begin(&mut self, id: ConnectionId, number: u64, sequence: u64, command: Command) -> Option<Stage> {
         let connected = self.session(id).is_some();
         match command {
             Command::Connect { token } if !connected => self.connect(id, number, token.as_deref()),
             Command::Connect { .. } => {
-                let refusal = Refusal::new(
-                    &codes::ALREADY_CONNECTED,
-                    "this connection has a session already",
-                );
+                let refusal = Refusal::new(&codes::ALREADY_CONNECTED, "this connection has a session already");
                 self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
             }
             _ if !connected => {
-                let refusal =
-                    Refusal::new(&codes::NOT_CONNECTED, "the first command must be connect");
+                let refusal = Refusal::new(&codes::NOT_CONNECTED, "the first command must be connect");
                 self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
             }
             Command::Subscribe(channel) => {
@@ -211,12 +170,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         };
         self.tell(id.slot, &Outgoing::Reply(number, Reply::Connect(connected)));
         if let Some(connection) = self.connection(id) {
-            let session = Session {
-                id: session,
-                identity,
-                subscriptions: Vec::new(),
-                pipeline: None,
-            };
+            let session = Session { id: session, identity, subscriptions: Vec::new(), pipeline: None };
             connection.session = Some(Box::new(session));
         }
     }
@@ -229,10 +183,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         channels: Vec<String>,
         many: bool,
     ) -> Option<Stage> {
-        let ticket = Ticket {
-            connection: id,
-            sequence,
-        };
+        let ticket = Ticket { connection: id, sequence };
         let mut missing = 0;
         let mut results = Vec::with_capacity(channels.len());
         for channel in channels {
@@ -251,11 +202,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             return None;
         }
         self.subscribe_deadlines.add(self.now, ticket);
-        Some(Stage::Subscribing {
-            many,
-            results,
-            missing,
-        })
+        Some(Stage::Subscribing { many, results, missing })
     }
 
     fn reply_subscribed(
@@ -274,9 +221,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     fn subscribe_one(&mut self, ticket: Ticket, channel: &str) -> Result<Subscribed, Refusal> {
         let id = ticket.connection;
-        let name = self.permitted(id, channel, "subscribing to", |namespace| {
-            namespace.subscribe
-        })?;
+        let name = self.permitted(id, channel, "subscribing to", |namespace| namespace.subscribe)?;
         let (limit, now) = (self.config.subscriptions, self.broker.now());
         let (key, is_new) = self.registry.enter(&name);
         let refused = match self.session(id) {
@@ -293,9 +238,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             if is_new {
                 self.registry.forget(key);
             }
-            let text = format!(
-                "this connection holds {limit} subscriptions already: unsubscribe from some first"
-            );
+            let text = format!("this connection holds {limit} subscriptions already: unsubscribe from some first");
             return Err(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text));
         }
         if is_new {
@@ -311,16 +254,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         self.counters.subscriptions += 1;
         if let Some(session) = self.session(id) {
-            session.subscriptions.push(Subscription {
-                channel: key,
-                since: joined.then_some(now),
-            });
+            session.subscriptions.push(Subscription { channel: key, since: joined.then_some(now) });
         }
-        Ok(if joined {
-            Subscribed::Live
-        } else {
-            Subscribed::Awaited
-        })
+        Ok(if joined { Subscribed::Live } else { Subscribed::Awaited })
     }
 
     /// The broker has confirmed one channel of this command.
@@ -342,10 +278,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else {
             return;
         };
-        let Stage::Subscribing {
-            results, missing, ..
-        } = &mut command.stage
-        else {
+        let Stage::Subscribing { results, missing, .. } = &mut command.stage else {
             return;
         };
         let mut results = std::mem::take(results);
@@ -354,15 +287,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let Some(key) = self.registry.find(channel) else {
                 continue;
             };
-            let awaited = self
-                .session(id)
-                .and_then(|session| session.subscription(key))
-                .is_some_and(|s| s.since.is_none());
+            let awaited =
+                self.session(id).and_then(|session| session.subscription(key)).is_some_and(|s| s.since.is_none());
             if result.is_ok() && awaited {
                 self.drop_subscription(id, key);
-                *result = Err(unavailable(
-                    "the broker did not confirm the subscription in time",
-                ));
+                *result = Err(unavailable("the broker did not confirm the subscription in time"));
             }
         }
         let pipeline = self.pipeline(id);
@@ -386,74 +315,37 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             return;
         };
         let before = session.subscriptions.len();
-        session
-            .subscriptions
-            .retain(|subscription| subscription.channel != key);
+        session.subscriptions.retain(|subscription| subscription.channel != key);
         if session.subscriptions.len() < before {
             self.leave(id, key);
         }
     }
 
-    fn publish(
-        &mut self,
-        id: ConnectionId,
-        number: u64,
-        sequence: u64,
-        publish: Publish,
-    ) -> Option<Stage> {
-        let Publish {
-            channel,
-            data,
-            headers,
-            echo,
-        } = publish;
-        let name =
-            match self.permitted(id, &channel, "publishing to", |namespace| namespace.publish) {
-                Ok(name) => name,
-                Err(refusal) => return self.publish_ended(id, number, Err(refusal)),
-            };
+    fn publish(&mut self, id: ConnectionId, number: u64, sequence: u64, publish: Publish) -> Option<Stage> {
+        let Publish { channel, data, headers, echo } = publish;
+        let name = match self.permitted(id, &channel, "publishing to", |namespace| namespace.publish) {
+            Ok(name) => name,
+            Err(refusal) => return self.publish_ended(id, number, Err(refusal)),
+        };
         let session = self.session(id).map(|session| session.id);
         let exclude = session.filter(|_| !echo);
-        match self.broker.publish(PublishRequest {
-            channel: name,
-            data,
-            headers,
-            exclude,
-        }) {
-            Answer::Ready(result) => {
-                self.publish_ended(id, number, result.map_err(|error| refused(&error)))
-            }
+        match self.broker.publish(PublishRequest { channel: name, data, headers, exclude }) {
+            Answer::Ready(result) => self.publish_ended(id, number, result.map_err(|error| refused(&error))),
             Answer::Pending(answer) => {
-                let ticket = Ticket {
-                    connection: id,
-                    sequence,
-                };
-                self.work.push(Work(Box::pin(async move {
-                    Finished {
-                        ticket,
-                        result: answer.await,
-                    }
-                })));
+                let ticket = Ticket { connection: id, sequence };
+                self.work.push(Work(Box::pin(async move { Finished { ticket, result: answer.await } })));
                 Some(Stage::Publishing)
             }
         }
     }
 
     /// Answers a publication, unless others before it are unanswered still: then it waits for its turn.
-    fn publish_ended(
-        &mut self,
-        id: ConnectionId,
-        number: u64,
-        result: Result<(), Refusal>,
-    ) -> Option<Stage> {
+    fn publish_ended(&mut self, id: ConnectionId, number: u64, result: Result<(), Refusal>) -> Option<Stage> {
         let stage = match result {
             Ok(()) => Stage::Published,
             Err(refusal) => Stage::Refused(refusal),
         };
-        if self
-            .pipeline(id)
-            .is_some_and(|pipeline| !pipeline.is_empty() && pipeline.is_publishing_only())
-        {
+        if self.pipeline(id).is_some_and(|pipeline| !pipeline.is_empty() && pipeline.is_publishing_only()) {
             return Some(stage);
         }
         match stage {
@@ -485,19 +377,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         doing: &str,
         audience: impl FnOnce(&NamespaceConfig) -> ullim_auth::Audience,
     ) -> Result<ChannelName, Refusal> {
-        let name = ChannelName::parse(channel)
-            .map_err(|error| Refusal::new(&codes::BAD_CHANNEL, error.to_string()))?;
+        let name = ChannelName::parse(channel).map_err(|error| Refusal::new(&codes::BAD_CHANNEL, error.to_string()))?;
         let namespaces = Arc::clone(&self.namespaces);
         let Some(namespace) = namespaces.0.get(name.namespace()) else {
-            let text = format!(
-                "there is no namespace {:?}: the node's configuration names them",
-                name.namespace()
-            );
+            let text = format!("there is no namespace {:?}: the node's configuration names them", name.namespace());
             return Err(Refusal::new(&codes::UNKNOWN_NAMESPACE, text));
         };
-        let identity = self
-            .session(id)
-            .map_or(Identity { user: None }, |session| session.identity.clone());
+        let identity = self.session(id).map_or(Identity { user: None }, |session| session.identity.clone());
         if !audience(namespace).includes(&identity) {
             let text = format!("{doing} {channel:?} is not allowed to this session");
             return Err(Refusal::new(&codes::PERMISSION_DENIED, text));

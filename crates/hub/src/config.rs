@@ -56,11 +56,7 @@ pub struct NamespaceConfig {
 
 impl Default for NamespaceConfig {
     fn default() -> Self {
-        Self {
-            subscribe: Audience::User,
-            publish: Audience::Nobody,
-            payload: PayloadRule::Auto,
-        }
+        Self { subscribe: Audience::User, publish: Audience::Nobody, payload: PayloadRule::Auto }
     }
 }
 
@@ -72,11 +68,7 @@ pub struct Namespaces(pub BTreeMap<String, NamespaceConfig>);
 impl Namespaces {
     /// What the broker has to know of them.
     pub fn payload_rules(&self) -> PayloadRules {
-        let rules: HashMap<_, _> = self
-            .0
-            .iter()
-            .map(|(name, namespace)| (name.clone(), namespace.payload))
-            .collect();
+        let rules: HashMap<_, _> = self.0.iter().map(|(name, namespace)| (name.clone(), namespace.payload)).collect();
         PayloadRules::new(rules)
     }
 }

@@ -48,16 +48,13 @@ impl<O: Outlet> Connection<O> {
     /// Writes `frames` in order behind what waits already, and keeps what is not taken.
     pub(crate) fn send(&mut self, frames: &[Bytes]) -> Result<(), Lost> {
         if !self.outbox.is_empty() {
-            frames
-                .iter()
-                .for_each(|frame| self.outbox.push(frame.clone()));
+            frames.iter().for_each(|frame| self.outbox.push(frame.clone()));
             return Ok(());
         }
         let mut written = match frames {
             [frame] => self.outlet.write(&[IoSlice::new(frame)]),
             _ => {
-                let slices: Vec<IoSlice<'_>> =
-                    frames.iter().map(|frame| IoSlice::new(frame)).collect();
+                let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
                 self.outlet.write(&slices)
             }
         }
@@ -79,17 +76,12 @@ impl<O: Outlet> Connection<O> {
     /// As [`send`](Self::send), for bytes that only this connection is sent: they are copied if they have to wait.
     pub(crate) fn send_own(&mut self, bytes: &[u8]) -> Result<(), Lost> {
         let written = match self.outbox.is_empty() {
-            true => self
-                .outlet
-                .write(&[IoSlice::new(bytes)])
-                .map_err(|_| Lost)?,
+            true => self.outlet.write(&[IoSlice::new(bytes)]).map_err(|_| Lost)?,
             false => 0,
         };
         match written {
             0 => self.outbox.push(Bytes::copy_from_slice(bytes)),
-            written if written < bytes.len() => self
-                .outbox
-                .push_rest(Bytes::copy_from_slice(&bytes[written..])),
+            written if written < bytes.len() => self.outbox.push_rest(Bytes::copy_from_slice(&bytes[written..])),
             _ => {}
         }
         Ok(())

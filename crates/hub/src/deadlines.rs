@@ -12,10 +12,7 @@ pub(crate) struct Deadlines<T> {
 
 impl<T> Deadlines<T> {
     pub(crate) fn new(after: Duration) -> Self {
-        Self {
-            after,
-            queue: VecDeque::new(),
-        }
+        Self { after, queue: VecDeque::new() }
     }
 
     pub(crate) fn add(&mut self, now: Duration, thing: T) {
@@ -25,9 +22,7 @@ impl<T> Deadlines<T> {
     /// The next thing whose time has come.
     pub(crate) fn next_due(&mut self, now: Duration) -> Option<T> {
         let due = self.queue.front().is_some_and(|(at, _)| *at <= now);
-        due.then(|| self.queue.pop_front())
-            .flatten()
-            .map(|(_, thing)| thing)
+        due.then(|| self.queue.pop_front()).flatten().map(|(_, thing)| thing)
     }
 }
 

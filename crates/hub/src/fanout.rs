@@ -54,9 +54,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             match &items[taken] {
                 Relayed::Publication(routed) => {
                     bytes += routed.publication.data.bytes().len();
-                    writes += self
-                        .scratch
-                        .collect(&mut self.registry, taken as u32, routed);
+                    writes += self.scratch.collect(&mut self.registry, taken as u32, routed);
                 }
                 Relayed::Joined(name) => {
                     self.fan_out(items);
@@ -90,25 +88,16 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             for entry in own {
                 let segment = &mut scratch.segments[*entry as u32 as usize];
                 let session = connection.session.as_ref();
-                if segment.exclude.is_some() && segment.exclude == session.map(|session| session.id)
-                {
+                if segment.exclude.is_some() && segment.exclude == session.map(|session| session.id) {
                     continue;
                 }
                 self.counters.deliveries += segment.count;
-                scratch.frames.push(segment.frame(
-                    connection.wire,
-                    &self.encode,
-                    items,
-                    &scratch.next,
-                ));
+                scratch.frames.push(segment.frame(connection.wire, &self.encode, items, &scratch.next));
             }
             let sent = connection.send(&scratch.frames).is_ok();
             scratch.frames.clear();
             if !sent || connection.outbox.bytes() > self.config.queue_bytes {
-                let id = ConnectionId {
-                    slot: slot as u32,
-                    generation: connection.generation,
-                };
+                let id = ConnectionId { slot: slot as u32, generation: connection.generation };
                 scratch.troubled.push((id, sent));
             }
         }
@@ -131,9 +120,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         };
         channel.joined = true;
         let waiting = std::mem::take(&mut channel.waiting);
-        channel
-            .live
-            .extend(waiting.iter().map(|ticket| ticket.connection.slot));
+        channel.live.extend(waiting.iter().map(|ticket| ticket.connection.slot));
         let now = self.broker.now();
         for ticket in waiting {
             let connection = self.connection(ticket.connection);
@@ -159,20 +146,12 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let name = channel.name.clone();
         let slots: Vec<u32> = channel.live.iter().copied().collect();
         for slot in &slots {
-            let session = self
-                .connections
-                .get_mut(*slot as usize)
-                .and_then(|connection| connection.session.as_mut());
-            let since = session
-                .and_then(|session| session.subscription(key))
-                .and_then(|found| found.since);
+            let session = self.connections.get_mut(*slot as usize).and_then(|connection| connection.session.as_mut());
+            let since = session.and_then(|session| session.subscription(key)).and_then(|found| found.since);
             let Some(since) = since.filter(|since| *since <= gap.to) else {
                 continue;
             };
-            let gap = Gap {
-                from: gap.from.max(since),
-                ..gap
-            };
+            let gap = Gap { from: gap.from.max(since), ..gap };
             self.counters.gaps += 1;
             self.tell(*slot, &Outgoing::Push(name.as_str(), Push::Gap(gap)));
         }
@@ -198,10 +177,7 @@ impl Scratch {
             return 0;
         }
         // Behind a publication that one session must not hear a new segment begins, so that the order holds.
-        channel.open_segment = routed
-            .exclude
-            .is_none()
-            .then_some(self.segments.len() as u32);
+        channel.open_segment = routed.exclude.is_none().then_some(self.segments.len() as u32);
         self.segments.push(Segment {
             channel: key,
             exclude: routed.exclude,
@@ -220,12 +196,7 @@ impl Scratch {
                 continue;
             };
             channel.open_segment = None;
-            self.order.extend(
-                channel
-                    .live
-                    .iter()
-                    .map(|slot| u64::from(*slot) << 32 | index as u64),
-            );
+            self.order.extend(channel.live.iter().map(|slot| u64::from(*slot) << 32 | index as u64));
         }
         if self.segments.len() > 1 {
             self.order.sort_unstable();
@@ -235,13 +206,7 @@ impl Scratch {
 
 impl Segment {
     /// All publications of the segment in the bytes of a wire, encoded when the first connection needs them.
-    fn frame(
-        &mut self,
-        wire: Wire,
-        encode: &impl Encode,
-        items: &[Relayed],
-        next: &[Option<u32>],
-    ) -> Bytes {
+    fn frame(&mut self, wire: Wire, encode: &impl Encode, items: &[Relayed], next: &[Option<u32>]) -> Bytes {
         let frame = &mut self.frames[usize::from(wire.0)];
         if let Some(frame) = frame {
             return frame.clone();
@@ -250,10 +215,7 @@ impl Segment {
         let mut index = Some(self.first);
         while let Some(at) = index {
             if let Relayed::Publication(routed) = &items[at as usize] {
-                let push = Outgoing::Push(
-                    routed.channel.as_str(),
-                    Push::Publication(&routed.publication),
-                );
+                let push = Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication));
                 encode.message(wire, &push, &mut out);
             }
             index = next.get(at as usize).copied().flatten();

@@ -23,10 +23,7 @@ pub(crate) struct Wheel {
 
 impl Wheel {
     pub(crate) fn new(interval: Duration) -> Self {
-        Self {
-            step: (interval / PARTS).max(Duration::from_millis(1)),
-            beaten: 0,
-        }
+        Self { step: (interval / PARTS).max(Duration::from_millis(1)), beaten: 0 }
     }
 
     /// The next part that is due. Parts that are late by more than a round are left out.
@@ -57,12 +54,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
             return;
         };
-        if connection.missed > MISSED {
-            return self.close(
-                id,
-                &codes::HEARTBEAT_TIMEOUT,
-                "nothing was heard for two heartbeats",
-            );
+        if connection.missed >= MISSED {
+            return self.close(id, &codes::HEARTBEAT_TIMEOUT, "nothing was heard for two heartbeats");
         }
         connection.missed += 1;
         self.corked(slot as u32, |encode, wire, out| encode.heartbeat(wire, out));

@@ -9,6 +9,7 @@ use ullim_broker::{Broker, ShardId};
 use ullim_protocol::codes::{self, CloseCode};
 use ullim_protocol::command::{DecodeError, Refusal, Request};
 use ullim_protocol::outgoing::Outgoing;
+use ullim_protocol::session::SessionId;
 
 use crate::config::{Config, Namespaces};
 use crate::connection::{Connection, ConnectionId};
@@ -86,12 +87,7 @@ struct Cork {
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, message_bytes: usize) -> Self {
-        let Setup {
-            config,
-            namespaces,
-            verifier,
-            broker,
-        } = setup;
+        let Setup { config, namespaces, verifier, broker } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
@@ -133,10 +129,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             finished: false,
             paused: false,
         });
-        let connection = ConnectionId {
-            slot: slot as u32,
-            generation,
-        };
+        let connection = ConnectionId { slot: slot as u32, generation };
         self.connect_deadlines.add(self.now, connection);
         self.counters.opened += 1;
         connection
@@ -145,10 +138,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// The connection in `slot`, if there is one: for transports whose events name the slot.
     pub fn connection_in(&self, slot: usize) -> Option<ConnectionId> {
         let connection = self.connections.get(slot)?;
-        Some(ConnectionId {
-            slot: slot as u32,
-            generation: connection.generation,
-        })
+        Some(ConnectionId { slot: slot as u32, generation: connection.generation })
     }
 
     /// The outlet of a connection, for the reading side that the transport keeps there.
@@ -160,6 +150,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub fn wire(&self, id: ConnectionId) -> Option<Wire> {
         let connection = self.connections.get(id.slot as usize)?;
         (connection.generation == id.generation).then_some(connection.wire)
+    }
+
+    /// The public id of a connection's session, once it has one.
+    pub fn session_id(&mut self, id: ConnectionId) -> Option<SessionId> {
+        self.connection(id)?.session.as_ref().map(|session| session.id)
     }
 
     /// Whether the transport should read from a connection.
@@ -193,9 +188,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.counters.commands += 1;
         match (request, over) {
             (Ok(request), None) => self.take(id, request),
-            (Ok(Request { id: number, .. }), Some(refusal)) => {
-                self.refuse(id, Some(number), refusal)
-            }
+            (Ok(Request { id: number, .. }), Some(refusal)) => self.refuse(id, Some(number), refusal),
             (Err(error), refusal) => self.refuse(id, error.id, refusal.unwrap_or(error.refusal)),
         }
         self.reading(id)
@@ -208,39 +201,27 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     /// Bytes of the transport's own for the peer, in their order among the messages.
     pub fn send_own(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
-        if self
-            .connection(id)
-            .is_some_and(|connection| !connection.closing)
-        {
+        if self.connection(id).is_some_and(|connection| !connection.closing) {
             self.corked(id.slot, |_, _, out| write(out));
         }
     }
 
     fn charge(&mut self, id: ConnectionId) -> Option<Verdict> {
         let (per_second, now) = (self.config.commands_per_second, self.now);
-        let connection = self
-            .connection(id)
-            .filter(|connection| !connection.closing)?;
+        let connection = self.connection(id).filter(|connection| !connection.closing)?;
         let verdict = connection.rate.take(per_second, now);
         if verdict == Verdict::Over {
             self.counters.rate_limited += 1;
         }
         if verdict == Verdict::Flood {
-            self.close(
-                id,
-                &codes::COMMAND_FLOOD,
-                "slow down when you are told rate_limited",
-            );
+            self.close(id, &codes::COMMAND_FLOOD, "slow down when you are told rate_limited");
         }
         Some(verdict)
     }
 
     fn rate_limited(&self) -> Refusal {
         let limit = self.config.commands_per_second;
-        Refusal::new(
-            &codes::RATE_LIMITED,
-            format!("at most {limit} commands per second"),
-        )
+        Refusal::new(&codes::RATE_LIMITED, format!("at most {limit} commands per second"))
     }
 
     /// The peer takes bytes again.
@@ -248,9 +229,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        if !connection.outbox.is_empty()
-            && connection.outbox.write_to(&mut connection.outlet).is_err()
-        {
+        if !connection.outbox.is_empty() && connection.outbox.write_to(&mut connection.outlet).is_err() {
             return self.lost(id);
         }
         self.finish_if_flushed(id);
@@ -258,20 +237,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     /// Ends a connection with a reason. What waited for it is dropped.
     pub fn close(&mut self, id: ConnectionId, code: &'static CloseCode, detail: &str) {
-        self.say_goodbye(id, code.number, |encode, wire, out| {
-            encode.close(wire, code, detail, out)
-        });
+        self.say_goodbye(id, code.number, |encode, wire, out| encode.close(wire, code, detail, out));
         self.finish_if_flushed(id);
         self.close_deadlines.add(self.now, id);
     }
 
     /// The peer closed, with `code`; `write` is the transport's answer. The connection ends once that is out.
-    pub fn closed_by_peer(
-        &mut self,
-        id: ConnectionId,
-        code: u16,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub fn closed_by_peer(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&mut Vec<u8>)) {
         self.say_goodbye(id, code, |_, _, out| write(out));
         match self.connection(id) {
             Some(connection) if connection.outbox.is_empty() => self.remove(id),
@@ -301,12 +273,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     /// The last bytes for a connection; from here on it hears nothing, and nothing that it says matters.
-    fn say_goodbye(
-        &mut self,
-        id: ConnectionId,
-        code: u16,
-        write: impl FnOnce(&E, Wire, &mut Vec<u8>),
-    ) {
+    fn say_goodbye(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
         if self.cork.slot == Some(id.slot) {
             self.uncork();
         }
@@ -319,9 +286,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         write(&self.encode, wire, &mut bytes);
         *self.counters.ended.entry(code).or_default() += 1;
         self.leave_everything(id);
-        let sent = self
-            .connection(id)
-            .map(|connection| connection.send_own(&bytes));
+        let sent = self.connection(id).map(|connection| connection.send_own(&bytes));
         if let Some(Err(_)) = sent {
             self.remove(id);
         }
@@ -347,13 +312,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     fn leave_everything(&mut self, id: ConnectionId) {
-        let session = self
-            .connection(id)
-            .and_then(|connection| connection.session.take());
-        for subscription in session
-            .into_iter()
-            .flat_map(|session| session.subscriptions)
-        {
+        let session = self.connection(id).and_then(|connection| connection.session.take());
+        for subscription in session.into_iter().flat_map(|session| session.subscriptions) {
             self.leave(id, subscription.channel);
         }
     }
@@ -375,15 +335,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub fn advance(&mut self, now: Duration) {
         self.now = now;
         while let Some(id) = self.connect_deadlines.next_due(now) {
-            if self
-                .connection(id)
-                .is_some_and(|connection| connection.session.is_none() && !connection.closing)
-            {
-                self.close(
-                    id,
-                    &codes::CONNECT_TIMEOUT,
-                    "send connect first, with a token that is accepted",
-                );
+            if self.connection(id).is_some_and(|connection| connection.session.is_none() && !connection.closing) {
+                self.close(id, &codes::CONNECT_TIMEOUT, "send connect first, with a token that is accepted");
             }
         }
         while let Some(ticket) = self.subscribe_deadlines.next_due(now) {
@@ -429,11 +382,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// What this hub has counted.
     pub fn counters(&self) -> Counters {
         let channels = self.registry.len() as u64;
-        Counters {
-            connections: self.connections.len() as u64,
-            channels,
-            ..self.counters.clone()
-        }
+        Counters { connections: self.connections.len() as u64, channels, ..self.counters.clone() }
     }
 
     /// Whether no connection is left.
@@ -442,9 +391,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<O>> {
-        self.connections
-            .get_mut(id.slot as usize)
-            .filter(|connection| connection.generation == id.generation)
+        self.connections.get_mut(id.slot as usize).filter(|connection| connection.generation == id.generation)
     }
 
     /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
@@ -500,10 +447,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if let Some(connection) = self.connection(id) {
             connection.outbox.drop_unbegun();
         }
-        self.close(
-            id,
-            &codes::SLOW_CONSUMER,
-            &format!("more than {limit} bytes were waiting"),
-        );
+        self.close(id, &codes::SLOW_CONSUMER, &format!("more than {limit} bytes were waiting"));
     }
 }

@@ -107,7 +107,7 @@ mod tests {
 
     impl Outlet for Narrow {
         fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-            let offered = buffers.concat();
+            let offered: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
             let taken = self.takes.pop_front().unwrap_or(0).min(offered.len());
             self.written.extend_from_slice(&offered[..taken]);
             Ok(taken)
@@ -126,17 +126,11 @@ mod tests {
     #[test]
     fn what_is_not_taken_waits_in_order() {
         let mut outbox = filled();
-        let mut outlet = Narrow {
-            takes: [2, 5].into(),
-            written: Vec::new(),
-        };
+        let mut outlet = Narrow { takes: [2, 5].into(), written: Vec::new() };
         outbox.write_to(&mut outlet).unwrap();
         assert_eq!(outbox.bytes(), 9);
         outbox.write_to(&mut outlet).unwrap();
-        assert_eq!(
-            (outlet.written.as_slice(), outbox.bytes()),
-            (b"firstse".as_slice(), 4)
-        );
+        assert_eq!((outlet.written.as_slice(), outbox.bytes()), (b"firstse".as_slice(), 4));
         outlet.takes.push_back(100);
         outbox.write_to(&mut outlet).unwrap();
         assert!(outbox.is_empty());
@@ -150,19 +144,13 @@ mod tests {
         assert!(outbox.is_empty());
 
         let mut outbox = filled();
-        let mut outlet = Narrow {
-            takes: [2].into(),
-            written: Vec::new(),
-        };
+        let mut outlet = Narrow { takes: [2].into(), written: Vec::new() };
         outbox.write_to(&mut outlet).unwrap();
         outbox.drop_unbegun();
         assert_eq!(outbox.bytes(), 3);
 
         let mut outbox = filled();
-        let mut outlet = Narrow {
-            takes: [5].into(),
-            written: Vec::new(),
-        };
+        let mut outlet = Narrow { takes: [5].into(), written: Vec::new() };
         outbox.write_to(&mut outlet).unwrap();
         outbox.drop_unbegun();
         assert!(outbox.is_empty(), "the first was written whole");

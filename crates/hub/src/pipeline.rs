@@ -54,11 +54,7 @@ pub(crate) enum Stage {
     /// The broker has its publication.
     Publishing,
     /// The broker has still to confirm `missing` of its channels.
-    Subscribing {
-        many: bool,
-        results: Vec<(String, Result<(), Refusal>)>,
-        missing: usize,
-    },
+    Subscribing { many: bool, results: Vec<(String, Result<(), Refusal>)>, missing: usize },
     /// It is refused, but those before it are not answered yet.
     Refused(Refusal),
     /// It is published, but those before it are not answered yet.
@@ -88,9 +84,7 @@ impl Pipeline {
 
     /// Whether a publication may begin now: only publications are before it.
     pub(crate) fn is_publishing_only(&self) -> bool {
-        self.commands
-            .iter()
-            .all(|command| matches!(command.stage, Stage::Publishing | Stage::Published))
+        self.commands.iter().all(|command| matches!(command.stage, Stage::Publishing | Stage::Published))
     }
 
     pub(crate) fn push(&mut self, command: Unanswered) {
@@ -101,9 +95,7 @@ impl Pipeline {
     }
 
     pub(crate) fn find(&mut self, sequence: u64) -> Option<&mut Unanswered> {
-        self.commands
-            .iter_mut()
-            .find(|command| command.sequence == sequence)
+        self.commands.iter_mut().find(|command| command.sequence == sequence)
     }
 
     /// Takes the first command if it can be answered or begun now.

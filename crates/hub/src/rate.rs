@@ -23,10 +23,7 @@ pub(crate) enum Verdict {
 impl Rate {
     /// A full bucket of `per_second` tokens.
     pub(crate) fn new(per_second: u32, now: Duration) -> Self {
-        Self {
-            tokens: per_second as i32,
-            refilled_ms: now.as_millis() as u32,
-        }
+        Self { tokens: per_second as i32, refilled_ms: now.as_millis() as u32 }
     }
 
     /// Takes a token for one command.
@@ -36,10 +33,7 @@ impl Rate {
         let refill = elapsed_ms * u64::from(per_second) / 1000;
         let full = per_second as i32;
         if refill > 0 {
-            self.tokens = full.min(
-                self.tokens
-                    .saturating_add(i32::try_from(refill).unwrap_or(full)),
-            );
+            self.tokens = full.min(self.tokens.saturating_add(i32::try_from(refill).unwrap_or(full)));
             self.refilled_ms = now_ms;
         }
         self.tokens = self.tokens.saturating_sub(1).max(-full - 1);
@@ -56,19 +50,14 @@ mod tests {
     use super::*;
 
     fn verdicts(rate: &mut Rate, now_ms: u64, count: usize) -> Vec<Verdict> {
-        (0..count)
-            .map(|_| rate.take(3, Duration::from_millis(now_ms)))
-            .collect()
+        (0..count).map(|_| rate.take(3, Duration::from_millis(now_ms))).collect()
     }
 
     #[test]
     fn a_burst_passes_then_is_refused_then_closes() {
         use Verdict::{Flood, Over, Within};
         let mut rate = Rate::new(3, Duration::ZERO);
-        assert_eq!(
-            verdicts(&mut rate, 0, 8),
-            [Within, Within, Within, Over, Over, Over, Flood, Flood]
-        );
+        assert_eq!(verdicts(&mut rate, 0, 8), [Within, Within, Within, Over, Over, Over, Flood, Flood]);
         assert_eq!(verdicts(&mut rate, 2000, 3), [Within, Within, Over]);
     }
 
@@ -76,9 +65,6 @@ mod tests {
     fn tokens_come_back_with_time_but_not_beyond_the_burst() {
         use Verdict::{Over, Within};
         let mut rate = Rate::new(3, Duration::ZERO);
-        assert_eq!(
-            verdicts(&mut rate, 60_000, 4),
-            [Within, Within, Within, Over]
-        );
+        assert_eq!(verdicts(&mut rate, 60_000, 4), [Within, Within, Within, Over]);
     }
 }

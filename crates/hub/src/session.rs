@@ -25,8 +25,6 @@ pub(crate) struct Subscription {
 
 impl Session {
     pub(crate) fn subscription(&mut self, channel: ChannelKey) -> Option<&mut Subscription> {
-        self.subscriptions
-            .iter_mut()
-            .find(|subscription| subscription.channel == channel)
+        self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
     }
 }

@@ -1,0 +1,287 @@
+//! A client that can stop reading, a dialect that writes lines, and a broker that does what the test says.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use ullim_auth::{Audience, Verifier};
+use ullim_broker::{
+    Answer, Broker, Counters, PublishError, PublishRequest, Relayed, Routed, ShardId, ShardQueue, Status,
+};
+use ullim_hub::{Config, ConnectionId, Encode, Hub, NamespaceConfig, Namespaces, Outlet, Setup, Wire, Work};
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::codes::CloseCode;
+use ullim_protocol::command::{Command, DecodeError, Publish, Request};
+use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push, Reply};
+use ullim_protocol::publication::{Data, Publication};
+
+/// The other end of an outlet: what a client was written, and how much more it takes.
+#[derive(Clone, Default)]
+pub(crate) struct Client(Rc<ClientState>);
+
+#[derive(Default)]
+struct ClientState {
+    written: RefCell<Vec<u8>>,
+    writes: Cell<usize>,
+    room: Cell<Option<usize>>,
+    finished: Cell<bool>,
+}
+
+impl Client {
+    /// The lines written since the last call.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let written = self.0.written.take();
+        String::from_utf8(written).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    /// How many writes there were since the last call.
+    pub(crate) fn writes(&self) -> usize {
+        self.0.writes.take()
+    }
+
+    /// From now on the client takes so many bytes and no more; `None` for all.
+    pub(crate) fn takes(&self, bytes: Option<usize>) {
+        self.0.room.set(bytes);
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.finished.get()
+    }
+}
+
+impl Outlet for Client {
+    fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        let offered: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let taken = self.0.room.get().map_or(offered.len(), |room| room.min(offered.len()));
+        self.0.room.set(self.0.room.get().map(|room| room - taken));
+        self.0.written.borrow_mut().extend_from_slice(&offered[..taken]);
+        self.0.writes.set(self.0.writes.get() + 1);
+        Ok(taken)
+    }
+
+    fn finish(&mut self) {
+        self.0.finished.set(true);
+    }
+}
+
+/// One line per message, beginning with the wire's number; counts what it writes.
+#[derive(Clone, Default)]
+pub(crate) struct Lines {
+    pub(crate) encoded: Rc<Cell<usize>>,
+}
+
+impl Encode for Lines {
+    fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
+        self.encoded.set(self.encoded.get() + 1);
+        let line = match message {
+            Outgoing::Reply(id, Reply::Connect(_)) => format!("{id} connected"),
+            Outgoing::Reply(id, Reply::SubscribeMany(results)) => {
+                let results = results.iter().map(|(channel, result)| match result {
+                    Ok(()) => format!("{channel} ok"),
+                    Err(refusal) => format!("{channel} {}", refusal.code.name),
+                });
+                format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
+            }
+            Outgoing::Reply(id, reply) => format!("{id} {reply:?}"),
+            Outgoing::Error(Some(id), refusal) => format!("{id} {}", refusal.code.name),
+            Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
+            Outgoing::Push(channel, Push::Publication(publication)) => {
+                format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
+            }
+            Outgoing::Push(channel, Push::Gap(gap)) => format!("{channel} gap {}..{}", gap.from, gap.to),
+            Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
+        };
+        out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
+    }
+
+    fn heartbeat(&self, wire: Wire, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{}:ping\n", wire.0).as_bytes());
+    }
+
+    fn close(&self, wire: Wire, code: &CloseCode, _: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{}:close {}\n", wire.0, code.name).as_bytes());
+    }
+}
+
+/// Writes down what it is asked for.
+#[derive(Default)]
+pub(crate) struct FakeBroker {
+    pub(crate) asked: Mutex<Vec<String>>,
+    pub(crate) time: AtomicU64,
+    /// Publications to be answered by the test, oldest first; answered at once where `None`.
+    pub(crate) pending: Mutex<Option<Vec<Settle>>>,
+}
+
+pub(crate) type Settle = futures_util::future::BoxFuture<'static, ()>;
+
+impl FakeBroker {
+    pub(crate) fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+impl Broker for FakeBroker {
+    fn attach(&self, _: ShardQueue) -> ShardId {
+        ShardId(0)
+    }
+
+    fn subscribe(&self, _: ShardId, channel: &ChannelName) {
+        self.asked.lock().unwrap().push(format!("subscribe {channel}"));
+    }
+
+    fn unsubscribe(&self, _: ShardId, channel: &ChannelName) {
+        self.asked.lock().unwrap().push(format!("unsubscribe {channel}"));
+    }
+
+    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+        let data = String::from_utf8_lossy(request.data.bytes()).into_owned();
+        self.asked.lock().unwrap().push(format!("publish {} {data}", request.channel));
+        match &*self.pending.lock().unwrap() {
+            None => Answer::Ready(Ok(())),
+            Some(_) => Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
+                "late" => Err(PublishError::Timeout),
+                _ => Ok(()),
+            }))),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.time.load(Ordering::Relaxed)
+    }
+
+    fn status(&self) -> Status {
+        Status::Up
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+/// A hub among fakes.
+pub(crate) struct World {
+    pub(crate) hub: Hub<Client, Lines>,
+    pub(crate) broker: Arc<FakeBroker>,
+    pub(crate) lines: Lines,
+    next_id: u64,
+    work: Vec<Option<Work>>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        let broker = Arc::new(FakeBroker::default());
+        let open = NamespaceConfig { subscribe: Audience::Anyone, publish: Audience::Anyone, ..Default::default() };
+        let news = NamespaceConfig { publish: Audience::Nobody, ..open.clone() };
+        let users = NamespaceConfig { subscribe: Audience::User, ..open.clone() };
+        let namespaces =
+            BTreeMap::from([("chat".to_owned(), open), ("news".to_owned(), news), ("users".to_owned(), users)]);
+        let verifier = Verifier::new(&ullim_auth::Config { hs256_secret: None, anonymous: true }).unwrap();
+        let setup = Setup {
+            config,
+            namespaces: Arc::new(Namespaces(namespaces)),
+            verifier: Arc::new(verifier),
+            broker: Arc::clone(&broker) as Arc<dyn Broker>,
+        };
+        let lines = Lines::default();
+        Self { hub: Hub::new(setup, ShardId(0), lines.clone(), 1000), broker, lines, next_id: 0, work: Vec::new() }
+    }
+
+    /// A connection that has not said connect.
+    pub(crate) fn open(&mut self, wire: Wire) -> (ConnectionId, Client) {
+        let client = Client::default();
+        (self.hub.open(client.clone(), wire), client)
+    }
+
+    /// A connection with a session.
+    pub(crate) fn connected(&mut self) -> (ConnectionId, Client) {
+        self.connected_on(Wire(0))
+    }
+
+    pub(crate) fn connected_on(&mut self, wire: Wire) -> (ConnectionId, Client) {
+        let (id, client) = self.open(wire);
+        self.say(id, Command::Connect { token: None });
+        assert_eq!(client.lines().len(), 1);
+        client.writes();
+        (id, client)
+    }
+
+    /// Subscribed, and confirmed by the broker.
+    pub(crate) fn subscribed(&mut self, channel: &str) -> (ConnectionId, Client) {
+        let (id, client) = self.connected();
+        self.say(id, Command::Subscribe(channel.to_owned()));
+        self.relay(&[joined(channel)]);
+        assert!(client.lines()[0].ends_with("Subscribe"));
+        client.writes();
+        (id, client)
+    }
+
+    /// Gives a command the next number.
+    pub(crate) fn say(&mut self, id: ConnectionId, command: Command) -> ullim_hub::Reading {
+        self.next_id += 1;
+        self.say_as(id, self.next_id, command)
+    }
+
+    pub(crate) fn say_as(&mut self, id: ConnectionId, number: u64, command: Command) -> ullim_hub::Reading {
+        let request: Result<Request, DecodeError> = Ok(Request { id: number, command });
+        let reading = self.hub.command(id, request);
+        self.hub.uncork();
+        reading
+    }
+
+    pub(crate) fn relay(&mut self, items: &[Relayed]) {
+        let mut taken = 0;
+        while taken < items.len() {
+            taken += self.hub.relay(&items[taken..]);
+        }
+    }
+
+    /// Ends the pending publications with these places among all that there were, in this order.
+    pub(crate) fn settle(&mut self, order: &[usize]) {
+        self.work.extend(self.hub.take_work().into_iter().map(Some));
+        for place in order {
+            let finished = self.work[*place].take().unwrap().into_future().now_or_never().unwrap();
+            self.hub.finished(finished);
+        }
+    }
+
+    pub(crate) fn wait(&mut self, since_start: Duration) {
+        self.hub.advance(since_start);
+    }
+}
+
+pub(crate) fn name(channel: &str) -> ChannelName {
+    ChannelName::parse(channel).unwrap()
+}
+
+pub(crate) fn joined(channel: &str) -> Relayed {
+    Relayed::Joined(name(channel))
+}
+
+pub(crate) fn gap(channel: &str, from: u64, to: u64) -> Relayed {
+    Relayed::Gap(name(channel), Gap { from, to, reason: GapReason::BrokerLink })
+}
+
+pub(crate) fn published(channel: &str, text: &str) -> Relayed {
+    let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
+    let publication = Publication { data, time: 0, headers: None };
+    Relayed::Publication(Arc::new(Routed { channel: name(channel), publication, exclude: None, received: 0 }))
+}
+
+pub(crate) fn publish(channel: &str, text: &str) -> Command {
+    let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
+    Command::Publish(Publish { channel: channel.to_owned(), data, headers: None, echo: true })
+}
+
+pub(crate) fn subscribe(channel: &str) -> Command {
+    Command::Subscribe(channel.to_owned())
+}

@@ -1,0 +1,199 @@
+//! Who hears what, in how many writes, and what becomes of those who do not read.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ullim_broker::Relayed;
+use ullim_hub::{Config, Wire};
+use ullim_protocol::command::Command;
+
+use crate::fakes::{World, gap, joined, name, publish, published, subscribe};
+
+#[test]
+fn every_subscriber_hears_its_channels_once_and_in_order() {
+    let mut world = World::new();
+    let (_, a) = world.subscribed("chat:a");
+    let (both, ab) = world.subscribed("chat:a2");
+    world.say(both, subscribe("chat:b"));
+    world.relay(&[joined("chat:b")]);
+    ab.lines();
+    world.relay(&[
+        published("chat:a", "1"),
+        published("chat:b", "2"),
+        published("chat:a2", "3"),
+        published("chat:b", "4"),
+    ]);
+    assert_eq!(a.lines(), ["0:chat:a 1"]);
+    let mut heard = ab.lines();
+    assert_eq!(heard.iter().filter(|line| line.contains("chat:b")).collect::<Vec<_>>(), ["0:chat:b 2", "0:chat:b 4"]);
+    heard.sort();
+    assert_eq!(heard.len(), 3);
+}
+
+#[test]
+fn a_batch_is_encoded_once_per_wire_and_written_once_per_connection() {
+    let mut world = World::new();
+    let clients: Vec<_> = [Wire(0), Wire(0), Wire(1), Wire(1), Wire(0)]
+        .map(|wire| {
+            let (id, client) = world.connected_on(wire);
+            world.say(id, subscribe("chat:a"));
+            client
+        })
+        .into();
+    world.relay(&[joined("chat:a")]);
+    for client in &clients {
+        client.lines();
+        client.writes();
+    }
+    let before = world.lines.encoded.get();
+    let batch: Vec<_> = (0..10).map(|n| published("chat:a", &n.to_string())).collect();
+    world.relay(&batch);
+    assert_eq!(world.lines.encoded.get() - before, 20);
+    for client in &clients {
+        assert_eq!((client.writes(), client.lines().len()), (1, 10));
+    }
+}
+
+#[test]
+fn an_excluded_session_does_not_hear_it_and_the_order_holds() {
+    let mut world = World::new();
+    let (_, other) = world.subscribed("chat:a");
+    let (id, own) = world.connected();
+    world.say(id, subscribe("chat:a"));
+    own.lines();
+    // The session's id is not shown by this dialect: a publication of its own tells the broker.
+    let session = world.hub.session_id(id).unwrap();
+    let Relayed::Publication(excluded) = published("chat:a", "2") else { unreachable!() };
+    let excluded = ullim_broker::Routed {
+        channel: name("chat:a"),
+        publication: excluded.publication.clone(),
+        exclude: Some(session),
+        received: 0,
+    };
+    world.relay(&[published("chat:a", "1"), Relayed::Publication(Arc::new(excluded)), published("chat:a", "3")]);
+    assert_eq!(own.lines(), ["0:chat:a 1", "0:chat:a 3"]);
+    assert_eq!(other.lines(), ["0:chat:a 1", "0:chat:a 2", "0:chat:a 3"]);
+}
+
+#[test]
+fn the_broker_is_asked_for_the_first_and_left_with_the_last() {
+    let mut world = World::new();
+    let (first, _) = world.subscribed("chat:a");
+    let (second, client) = world.connected();
+    world.say(second, subscribe("chat:a"));
+    assert!(client.lines()[0].ends_with("Subscribe"), "at once: the channel is joined already");
+    assert_eq!(world.broker.take_asked(), ["subscribe chat:a"]);
+    world.hub.lost(first);
+    assert!(world.broker.take_asked().is_empty());
+    world.say(second, Command::Unsubscribe("chat:a".to_owned()));
+    assert_eq!(world.broker.take_asked(), ["unsubscribe chat:a"]);
+    client.lines();
+    world.relay(&[published("chat:a", "x")]);
+    assert!(client.lines().is_empty());
+    assert_eq!(world.hub.counters().channels, 0);
+}
+
+#[test]
+fn a_channel_that_is_joined_too_late_is_left_again() {
+    let mut world = World::new();
+    let (id, _) = world.connected();
+    world.say(id, subscribe("chat:a"));
+    world.hub.lost(id);
+    assert_eq!(world.broker.take_asked(), ["subscribe chat:a"], "each confirmation belongs to one request");
+    world.relay(&[joined("chat:a")]);
+    assert_eq!(world.broker.take_asked(), ["unsubscribe chat:a"]);
+}
+
+#[test]
+fn a_gap_stands_in_its_place_and_is_clipped_to_the_subscription() {
+    let mut world = World::new();
+    world.broker.time.store(1000, Ordering::Relaxed);
+    let (_, early) = world.subscribed("chat:a");
+    world.broker.time.store(2000, Ordering::Relaxed);
+    let (id, late) = world.connected();
+    world.say(id, subscribe("chat:a"));
+    late.lines();
+    world.relay(&[
+        published("chat:a", "1"),
+        gap("chat:a", 500, 3000),
+        published("chat:a", "2"),
+        gap("chat:a", 100, 1500),
+    ]);
+    assert_eq!(early.lines(), ["0:chat:a 1", "0:chat:a gap 1000..3000", "0:chat:a 2", "0:chat:a gap 1000..1500"]);
+    assert_eq!(late.lines(), ["0:chat:a 1", "0:chat:a gap 2000..3000", "0:chat:a 2"]);
+}
+
+#[test]
+fn a_slow_reader_gets_the_rest_in_order_when_it_reads_again() {
+    let mut world = World::new();
+    let (id, client) = world.subscribed("chat:a");
+    client.takes(Some(5));
+    world.relay(&[published("chat:a", "1")]);
+    world.relay(&[published("chat:a", "2"), gap("chat:a", 0, 9)]);
+    world.say(id, Command::Ping);
+    client.takes(None);
+    world.hub.writable(id);
+    assert_eq!(
+        client.lines(),
+        ["0:chat:a 1", "0:chat:a 2", "0:chat:a gap 0..9", "2:Ping"].map(|line| line.replace("2:Ping", "0:3 Ping"))
+    );
+}
+
+#[test]
+fn who_does_not_read_is_closed_and_the_others_hear_all() {
+    let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
+    let (slow, stalled) = world.subscribed("chat:a");
+    let (_, healthy) = world.connected();
+    let (id, other) = world.connected();
+    world.say(id, subscribe("chat:a"));
+    other.lines();
+    stalled.takes(Some(7));
+    let text = "x".repeat(90);
+    for _ in 0..20 {
+        world.relay(&[published("chat:a", &text)]);
+    }
+    assert_eq!(other.lines().len(), 20);
+    assert!(healthy.lines().is_empty());
+    assert!(!stalled.is_finished(), "the reason has not gone out yet");
+    stalled.takes(None);
+    world.hub.writable(slow);
+    let lines = stalled.lines();
+    assert_eq!(lines.len(), 2, "what had begun, then the reason: {lines:?}");
+    assert_eq!(lines[1], "0:close slow_consumer");
+    assert!(stalled.is_finished());
+    assert_eq!(world.hub.counters().ended.get(&4003), Some(&1));
+}
+
+#[test]
+fn what_a_session_may_not_do_is_refused_with_its_code() {
+    let mut world = World::new();
+    let (id, client) = world.connected();
+    for (command, code) in [
+        (subscribe("users:1"), "permission_denied"),
+        (publish("news:1", "x"), "permission_denied"),
+        (subscribe("nowhere:1"), "unknown_namespace"),
+        (subscribe("chat:*"), "bad_channel"),
+        (Command::Connect { token: None }, "already_connected"),
+    ] {
+        world.say(id, command);
+        let lines = client.lines();
+        assert!(lines[0].ends_with(code), "{lines:?}");
+    }
+    let (id, client) = world.open(Wire(0));
+    world.say(id, subscribe("chat:a"));
+    assert!(client.lines()[0].ends_with("not_connected"));
+}
+
+#[test]
+fn subscriptions_are_bounded_and_idempotent() {
+    let mut world = World::with(Config { subscriptions: 2, ..Config::default() });
+    let (id, client) = world.connected();
+    let channels = ["chat:a", "chat:a", "chat:b", "chat:c"].map(str::to_owned).to_vec();
+    world.say_as(id, 7, Command::SubscribeMany(channels));
+    assert!(client.lines().is_empty(), "the broker has not confirmed");
+    world.relay(&[joined("chat:b"), joined("chat:a")]);
+    assert_eq!(client.lines(), ["0:7 subscribed chat:a ok, chat:a ok, chat:b ok, chat:c too_many_subscriptions"]);
+    assert_eq!(world.broker.take_asked(), ["subscribe chat:a", "subscribe chat:b"]);
+    world.relay(&[published("chat:a", "1")]);
+    assert_eq!(client.lines(), ["0:chat:a 1"], "once");
+}
