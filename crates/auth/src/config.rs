@@ -21,9 +21,7 @@ pub struct Config {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The HS256 secret is too short.
-    #[error(
-        "auth.hs256_secret has {0} bytes; it needs at least {MIN_SECRET_BYTES}: openssl rand -hex 32"
-    )]
+    #[error("auth.hs256_secret has {0} bytes; it needs at least {MIN_SECRET_BYTES}: openssl rand -hex 32")]
     ShortSecret(usize),
     /// Nobody could ever connect.
     #[error("nobody could connect: set auth.hs256_secret, or auth.anonymous = true")]

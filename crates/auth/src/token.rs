@@ -65,44 +65,26 @@ impl Verifier {
         validation.leeway = 0;
         validation.validate_aud = false;
         validation.validate_nbf = true;
-        Ok(Self {
-            key,
-            validation,
-            anonymous: config.anonymous,
-        })
+        Ok(Self { key, validation, anonymous: config.anonymous })
     }
 
     /// The identity behind `token`. A token that is given is always checked, also where anonymous clients are let in.
     pub fn verify(&self, token: Option<&str>) -> Result<Identity, Rejection> {
         let Some(token) = token else {
-            return if self.anonymous {
-                Ok(Identity { user: None })
-            } else {
-                Err(Rejection::Missing)
-            };
+            return if self.anonymous { Ok(Identity { user: None }) } else { Err(Rejection::Missing) };
         };
-        let key = self.key.as_ref().ok_or(Rejection::Invalid(
-            "this node takes no tokens: connect without one",
-        ))?;
+        let key = self.key.as_ref().ok_or(Rejection::Invalid("this node takes no tokens: connect without one"))?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::Invalid("the token is longer than 8192 bytes"));
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(rejection)?
-            .claims;
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(rejection)?.claims;
         if claims.sub.is_empty() || claims.sub.len() > MAX_USER_BYTES {
-            return Err(Rejection::Invalid(
-                "the token's \"sub\" must have 1 to 255 bytes",
-            ));
+            return Err(Rejection::Invalid("the token's \"sub\" must have 1 to 255 bytes"));
         }
         if claims.sub.starts_with('~') || claims.sub.chars().any(char::is_control) {
-            return Err(Rejection::Invalid(
-                "the token's \"sub\" begins with \"~\" or holds a control character",
-            ));
+            return Err(Rejection::Invalid("the token's \"sub\" begins with \"~\" or holds a control character"));
         }
-        Ok(Identity {
-            user: Some(claims.sub.into()),
-        })
+        Ok(Identity { user: Some(claims.sub.into()) })
     }
 }
 
@@ -114,19 +96,14 @@ fn rejection(error: jsonwebtoken::errors::Error) -> Rejection {
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
             Rejection::Invalid("the token's algorithm is not HS256")
         }
-        ErrorKind::MissingRequiredClaim(_) => {
-            Rejection::Invalid("the token needs the claims \"sub\" and \"exp\"")
-        }
+        ErrorKind::MissingRequiredClaim(_) => Rejection::Invalid("the token needs the claims \"sub\" and \"exp\""),
         _ => Rejection::Invalid("the token is malformed, or its algorithm is not HS256"),
     }
 }
 
 /// An HS256 token for `user`, good until `expires` (Unix seconds).
 pub fn mint(secret: &Secret, user: &str, expires: u64) -> Result<String, Rejection> {
-    let claims = Claims {
-        sub: user.to_owned(),
-        exp: expires,
-    };
+    let claims = Claims { sub: user.to_owned(), exp: expires };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
         .map_err(|_| Rejection::Invalid("the token could not be signed"))

@@ -13,18 +13,11 @@ use ullim_auth::{Config, ConfigError, Rejection, Secret, Verifier, mint};
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 fn verifier(anonymous: bool) -> Verifier {
-    Verifier::new(&Config {
-        hs256_secret: Some(Secret::new(SECRET)),
-        anonymous,
-    })
-    .unwrap()
+    Verifier::new(&Config { hs256_secret: Some(Secret::new(SECRET)), anonymous }).unwrap()
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 fn signed(algorithm: Algorithm, secret: &str, claims: &serde_json::Value) -> String {
@@ -43,19 +36,13 @@ fn a_minted_token_names_its_user() {
 fn without_a_token_only_anonymous_clients_pass() {
     assert_eq!(verifier(false).verify(None), Err(Rejection::Missing));
     assert_eq!(verifier(true).verify(None).unwrap().user, None);
-    assert!(
-        verifier(true).verify(Some("garbage")).is_err(),
-        "a token that is given is checked"
-    );
+    assert!(verifier(true).verify(Some("garbage")).is_err(), "a token that is given is checked");
 }
 
 #[test]
 fn an_expired_token_is_told_apart() {
     let token = mint(&Secret::new(SECRET), "alice", now() - 1).unwrap();
-    assert_eq!(
-        verifier(false).verify(Some(&token)),
-        Err(Rejection::Expired)
-    );
+    assert_eq!(verifier(false).verify(Some(&token)), Err(Rejection::Expired));
 }
 
 #[test]
@@ -64,24 +51,12 @@ fn the_algorithm_is_the_keys_and_not_the_tokens() {
     let encode = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let mut refused: Vec<String> = ["none", "None", "nOnE", "RS256", "ES256", "HS999"]
         .iter()
-        .map(|alg| {
-            format!(
-                "{}.{}.",
-                encode(&json!({"alg": alg, "typ": "JWT"})),
-                encode(&claims)
-            )
-        })
+        .map(|alg| format!("{}.{}.", encode(&json!({"alg": alg, "typ": "JWT"})), encode(&claims)))
         .collect();
     refused.push(signed(Algorithm::HS384, SECRET, &claims));
     refused.push(signed(Algorithm::HS512, SECRET, &claims));
     for token in refused {
-        assert!(
-            matches!(
-                verifier(true).verify(Some(&token)),
-                Err(Rejection::Invalid(_))
-            ),
-            "{token}"
-        );
+        assert!(matches!(verifier(true).verify(Some(&token)), Err(Rejection::Invalid(_))), "{token}");
     }
 }
 
@@ -89,52 +64,22 @@ fn the_algorithm_is_the_keys_and_not_the_tokens() {
 fn wrong_keys_missing_claims_and_odd_users_are_refused() {
     let later = now() + 60;
     let refused = [
-        signed(
-            Algorithm::HS256,
-            "another secret of at least 32 bytes",
-            &json!({"sub": "alice", "exp": later}),
-        ),
+        signed(Algorithm::HS256, "another secret of at least 32 bytes", &json!({"sub": "alice", "exp": later})),
         signed(Algorithm::HS256, SECRET, &json!({"sub": "alice"})),
         signed(Algorithm::HS256, SECRET, &json!({"exp": later})),
         signed(Algorithm::HS256, SECRET, &json!({"sub": "", "exp": later})),
-        signed(
-            Algorithm::HS256,
-            SECRET,
-            &json!({"sub": "~forged", "exp": later}),
-        ),
-        signed(
-            Algorithm::HS256,
-            SECRET,
-            &json!({"sub": "a\nb", "exp": later}),
-        ),
-        signed(
-            Algorithm::HS256,
-            SECRET,
-            &json!({"sub": "x".repeat(256), "exp": later}),
-        ),
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "~forged", "exp": later})),
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "a\nb", "exp": later})),
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "x".repeat(256), "exp": later})),
         signed(Algorithm::HS256, SECRET, &json!({"sub": 7, "exp": later})),
-        signed(
-            Algorithm::HS256,
-            SECRET,
-            &json!({"sub": "alice", "exp": "soon"}),
-        ),
-        signed(
-            Algorithm::HS256,
-            SECRET,
-            &json!({"sub": "alice", "exp": later, "nbf": later}),
-        ),
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": "soon"})),
+        signed(Algorithm::HS256, SECRET, &json!({"sub": "alice", "exp": later, "nbf": later})),
         "x".repeat(9000),
         String::new(),
         "a.b.c".to_owned(),
     ];
     for token in refused {
-        assert!(
-            matches!(
-                verifier(true).verify(Some(&token)),
-                Err(Rejection::Invalid(_))
-            ),
-            "{token}"
-        );
+        assert!(matches!(verifier(true).verify(Some(&token)), Err(Rejection::Invalid(_))), "{token}");
     }
 }
 
@@ -142,19 +87,9 @@ fn wrong_keys_missing_claims_and_odd_users_are_refused() {
 fn a_configuration_that_cannot_work_is_refused() {
     let refused = |config: &Config| Verifier::new(config).err().unwrap();
     assert_eq!(refused(&Config::default()), ConfigError::Nobody);
-    let short = Config {
-        hs256_secret: Some(Secret::new("short")),
-        anonymous: true,
-    };
+    let short = Config { hs256_secret: Some(Secret::new("short")), anonymous: true };
     assert_eq!(refused(&short), ConfigError::ShortSecret(5));
-    let keyless = Verifier::new(&Config {
-        hs256_secret: None,
-        anonymous: true,
-    })
-    .unwrap();
+    let keyless = Verifier::new(&Config { hs256_secret: None, anonymous: true }).unwrap();
     let token = mint(&Secret::new(SECRET), "alice", now() + 60).unwrap();
-    assert!(matches!(
-        keyless.verify(Some(&token)),
-        Err(Rejection::Invalid(_))
-    ));
+    assert!(matches!(keyless.verify(Some(&token)), Err(Rejection::Invalid(_))));
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -34,10 +33,10 @@ pub struct Counters {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, or not ours.
-    #[error("cannot listen for clients on {0}: {1}")]
+    #[error("cannot listen for clients on {0} (client.listen)")]
     Listen(SocketAddr, #[source] io::Error),
     /// A shard has no thread or no event queue.
-    #[error("cannot start a shard: {0}")]
+    #[error("cannot start a shard")]
     Shard(#[source] io::Error),
 }
 
@@ -52,7 +51,6 @@ pub struct Gateway {
 struct RunningShard {
     orders: mpsc::Sender<Order>,
     published: Arc<Published>,
-    thread: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -94,7 +92,7 @@ impl Gateway {
     }
 
     /// Stops accepting, tells every client to go elsewhere, and waits until they have gone, `window` at most.
-    pub async fn drain(self, window: Duration) {
+    pub async fn drain(&self, window: Duration) {
         self.stop_accepting.cancel();
         self.accepting.wait().await;
         let mut drained = Vec::new();
@@ -107,11 +105,6 @@ impl Gateway {
         }
         for receiver in drained {
             let _ = receiver.await;
-        }
-        for shard in self.shards {
-            if shard.thread.join().is_err() {
-                tracing::error!("a shard has panicked");
-            }
         }
     }
 }
@@ -140,8 +133,21 @@ fn start_shard(
     let entered = runtime.enter();
     let shard = Shard::new(shard_setup)?;
     drop(entered);
-    let thread = std::thread::Builder::new().name(format!("ullim-shard-{index}")).spawn(move || {
+    std::thread::Builder::new().name(format!("ullim-shard-{index}")).spawn(move || {
+        let _guard = EndOnPanic;
         runtime.block_on(shard.run());
     })?;
-    Ok(RunningShard { orders: order_sender, published, thread })
+    Ok(RunningShard { orders: order_sender, published })
+}
+
+/// Ends the process when its thread panics: its clients would be held and served no longer, while the node looks well.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("a shard has panicked, the node ends");
+            std::process::abort();
+        }
+    }
 }

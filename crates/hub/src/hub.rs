@@ -6,13 +6,13 @@ use std::time::Duration;
 use slab::Slab;
 use ullim_auth::Verifier;
 use ullim_broker::{Broker, ShardId};
-use ullim_protocol::codes::{self, CloseCode};
+use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
-use ullim_protocol::outgoing::Outgoing;
 use ullim_protocol::session::SessionId;
 
 use crate::config::{Config, Namespaces};
 use crate::connection::{Connection, ConnectionId};
+use crate::cork::Cork;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
 use crate::fanout::Scratch;
@@ -72,16 +72,9 @@ pub struct Hub<O, E> {
     pub(crate) next_sequence: u64,
     next_generation: u32,
     connect_deadlines: Deadlines<ConnectionId>,
-    close_deadlines: Deadlines<ConnectionId>,
+    pub(crate) close_deadlines: Deadlines<ConnectionId>,
     resumed: Vec<ConnectionId>,
-    /// Messages for one connection that go out in one write.
-    cork: Cork,
-}
-
-#[derive(Default)]
-struct Cork {
-    slot: Option<u32>,
-    bytes: Vec<u8>,
+    pub(crate) cork: Cork,
 }
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
@@ -235,89 +228,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.finish_if_flushed(id);
     }
 
-    /// Ends a connection with a reason. What waited for it is dropped.
-    pub fn close(&mut self, id: ConnectionId, code: &'static CloseCode, detail: &str) {
-        self.say_goodbye(id, code.number, |encode, wire, out| encode.close(wire, code, detail, out));
-        self.finish_if_flushed(id);
-        self.close_deadlines.add(self.now, id);
-    }
-
-    /// The peer closed, with `code`; `write` is the transport's answer. The connection ends once that is out.
-    pub fn closed_by_peer(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        self.say_goodbye(id, code, |_, _, out| write(out));
-        match self.connection(id) {
-            Some(connection) if connection.outbox.is_empty() => self.remove(id),
-            Some(_) => self.close_deadlines.add(self.now, id),
-            None => {}
-        }
-    }
-
-    /// Ends every connection with a reason.
-    pub fn close_all(&mut self, code: &'static CloseCode, detail: &str) {
-        let all: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
-        for slot in all {
-            if let Some(id) = self.connection_in(slot) {
-                self.close(id, code, detail);
-            }
-        }
-    }
-
-    /// The transport has lost the connection.
-    pub fn lost(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connection(id) {
-            if !connection.closing {
-                *self.counters.ended.entry(1006).or_default() += 1;
-            }
-            self.remove(id);
-        }
-    }
-
-    /// The last bytes for a connection; from here on it hears nothing, and nothing that it says matters.
-    fn say_goodbye(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
-        if self.cork.slot == Some(id.slot) {
-            self.uncork();
-        }
-        let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
-            return;
-        };
-        connection.closing = true;
-        let wire = connection.wire;
-        let mut bytes = Vec::new();
-        write(&self.encode, wire, &mut bytes);
-        *self.counters.ended.entry(code).or_default() += 1;
-        self.leave_everything(id);
-        let sent = self.connection(id).map(|connection| connection.send_own(&bytes));
-        if let Some(Err(_)) = sent {
-            self.remove(id);
-        }
-    }
-
-    fn finish_if_flushed(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        if connection.closing && !connection.finished && connection.outbox.is_empty() {
-            connection.finished = true;
-            connection.outlet.finish();
-        }
-    }
-
-    fn remove(&mut self, id: ConnectionId) {
-        if self.cork.slot == Some(id.slot) {
-            self.cork.slot = None;
-            self.cork.bytes.clear();
-        }
-        self.leave_everything(id);
-        self.connections.remove(id.slot as usize);
-    }
-
-    fn leave_everything(&mut self, id: ConnectionId) {
-        let session = self.connection(id).and_then(|connection| connection.session.take());
-        for subscription in session.into_iter().flat_map(|session| session.subscriptions) {
-            self.leave(id, subscription.channel);
-        }
-    }
-
     /// Takes a connection out of a channel's subscribers, and the channel out of the broker's if it was the last.
     pub(crate) fn leave(&mut self, id: ConnectionId, key: ChannelKey) {
         if let Some(channel) = self.registry.get(key) {
@@ -392,61 +302,5 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     pub(crate) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection<O>> {
         self.connections.get_mut(id.slot as usize).filter(|connection| connection.generation == id.generation)
-    }
-
-    /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
-    pub(crate) fn tell(&mut self, slot: u32, message: &Outgoing<'_>) {
-        self.corked(slot, |encode, wire, out| encode.message(wire, message, out));
-    }
-
-    pub(crate) fn corked(&mut self, slot: u32, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
-        if self.cork.slot != Some(slot) {
-            self.uncork();
-            self.cork.slot = Some(slot);
-        }
-        if let Some(connection) = self.connections.get(slot as usize) {
-            write(&self.encode, connection.wire, &mut self.cork.bytes);
-        }
-    }
-
-    /// Writes what was told last. Call it when a connection's input is used up.
-    pub fn uncork(&mut self) {
-        let Some(slot) = self.cork.slot.take() else {
-            return;
-        };
-        let bytes = std::mem::take(&mut self.cork.bytes);
-        if let Some(connection) = self.connections.get_mut(slot as usize)
-            && !connection.closing
-            && !bytes.is_empty()
-        {
-            let generation = connection.generation;
-            let sent = connection.send_own(&bytes);
-            self.after_sending(ConnectionId { slot, generation }, sent.is_ok());
-        }
-        self.cork.bytes = bytes;
-        self.cork.bytes.clear();
-    }
-
-    /// Closes a connection whose outlet refused, or whose client does not read.
-    pub(crate) fn after_sending(&mut self, id: ConnectionId, sent: bool) {
-        if !sent {
-            return self.lost(id);
-        }
-        let limit = self.config.queue_bytes;
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        if connection.outbox.bytes() > limit && !connection.closing {
-            self.counters.dropped_slow += 1;
-            self.close_slow(id, limit);
-        }
-    }
-
-    /// What the client has not begun to read gives way to the reason.
-    fn close_slow(&mut self, id: ConnectionId, limit: usize) {
-        if let Some(connection) = self.connection(id) {
-            connection.outbox.drop_unbegun();
-        }
-        self.close(id, &codes::SLOW_CONSUMER, &format!("more than {limit} bytes were waiting"));
     }
 }

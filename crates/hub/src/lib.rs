@@ -4,15 +4,17 @@
 //! as [`Work`].
 //!
 //! * [`Hub`] (`hub`): connections come, speak, go; time passes
-//! * `commands`: what a client's command does
+//! * `commands`: what a client's command does; `closing`: how a connection ends
 //! * `pipeline`: answers keep the order of the commands
 //! * `fanout`: publications, joins and gaps from the broker → connections
 //! * `registry`: channel → subscribers
 //! * `connection`, `outbox`, `session`: what is kept of one client
 
+mod closing;
 mod commands;
 pub mod config;
 mod connection;
+mod cork;
 mod counters;
 mod deadlines;
 mod fanout;

@@ -7,14 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use base64::Engine as _;
 use sha1::{Digest, Sha1};
 use ullim_protocol::codes::{CloseCode, INVALID_UTF8, MESSAGE_TOO_BIG, PROTOCOL_ERROR};
-use ullim_protocol::websocket::{
-    Decoder, Event, Limits, OpCode, Violation, write_close, write_frame,
-};
+use ullim_protocol::websocket::{Decoder, Event, Limits, OpCode, Violation, write_close, write_frame};
 
-const LIMITS: Limits = Limits {
-    message_bytes: 64 << 20,
-    fragments: 1 << 20,
-};
+const LIMITS: Limits = Limits { message_bytes: 64 << 20, fragments: 1 << 20 };
 
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -97,8 +92,7 @@ fn upgrade(stream: &mut TcpStream) -> io::Result<()> {
     let head = String::from_utf8_lossy(&head);
     let key = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("sec-websocket-key")
-            .then(|| value.trim())
+        name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     });
     let key = key.ok_or(io::ErrorKind::InvalidData)?;
     let digest = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));

@@ -47,9 +47,7 @@ impl ChannelName {
 
     /// What stands before the first `:`, or [`DEFAULT_NAMESPACE`].
     pub fn namespace(&self) -> &str {
-        self.0
-            .split_once(':')
-            .map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace)
+        self.0.split_once(':').map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace)
     }
 }
 
@@ -128,14 +126,7 @@ mod tests {
 
     #[test]
     fn names_of_255_bytes_escapes_and_other_scripts_pass() {
-        for name in [
-            "a",
-            &"x".repeat(255),
-            "chat:%2F%aB",
-            "울림:방",
-            "a$b",
-            "a b",
-        ] {
+        for name in ["a", &"x".repeat(255), "chat:%2F%aB", "울림:방", "a$b", "a b"] {
             assert!(ChannelName::parse(name).is_ok(), "{name}");
         }
     }

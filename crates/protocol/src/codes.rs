@@ -79,9 +79,7 @@ impl CloseCode {
     /// The reason of the close frame: the name and the text that goes with it, at most 123 bytes (RFC 6455, 5.5).
     pub fn reason(&self, detail: &str) -> String {
         let mut reason = format!("{}: {detail}", self.name);
-        let end = (0..=reason.len().min(123))
-            .rev()
-            .find(|&end| reason.is_char_boundary(end));
+        let end = (0..=reason.len().min(123)).rev().find(|&end| reason.is_char_boundary(end));
         reason.truncate(end.unwrap_or(0));
         reason
     }
@@ -96,37 +94,26 @@ mod tests {
         let page = include_str!("../../../docs/protocol.md");
         let section = page.split(&format!("\n## {heading}\n")).nth(1).unwrap();
         let section = section.split("\n## ").next().unwrap();
-        let rows = section
-            .lines()
-            .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+        let rows = section.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
         rows.map(|row| {
             let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
             let name = cells[1].trim_matches('`').to_owned();
-            (
-                cells[0].parse().unwrap(),
-                name,
-                cells[2] == "yes",
-                cells[3].to_owned(),
-            )
+            (cells[0].parse().unwrap(), name, cells[2] == "yes", cells[3].to_owned())
         })
         .collect()
     }
 
     #[test]
     fn the_documentation_lists_every_error() {
-        let table: Vec<_> = ERRORS
-            .iter()
-            .map(|e| (e.number, e.name.to_owned(), e.retry, e.meaning.to_owned()))
-            .collect();
+        let table: Vec<_> =
+            ERRORS.iter().map(|e| (e.number, e.name.to_owned(), e.retry, e.meaning.to_owned())).collect();
         assert_eq!(documented("Errors"), table);
     }
 
     #[test]
     fn the_documentation_lists_every_close_code() {
-        let table: Vec<_> = CLOSES
-            .iter()
-            .map(|c| (c.number, c.name.to_owned(), c.retry, c.meaning.to_owned()))
-            .collect();
+        let table: Vec<_> =
+            CLOSES.iter().map(|c| (c.number, c.name.to_owned(), c.retry, c.meaning.to_owned())).collect();
         assert_eq!(documented("Close codes"), table);
     }
 

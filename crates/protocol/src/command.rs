@@ -57,10 +57,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with its explanation.
     pub fn new(code: &'static ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }
 

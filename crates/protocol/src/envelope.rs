@@ -106,12 +106,7 @@ pub fn decode(mut payload: Bytes) -> Result<Envelope, EnvelopeError> {
     let kind = fields.kind.ok_or(EnvelopeError::NoKind)?;
     let data = payload.split_off(data_start);
     let data = kind.accept(data).ok_or(EnvelopeError::Data)?;
-    Ok(Envelope {
-        data,
-        time: fields.time,
-        exclude: fields.exclude,
-        headers: fields.headers,
-    })
+    Ok(Envelope { data, time: fields.time, exclude: fields.exclude, headers: fields.headers })
 }
 
 #[derive(Default)]
@@ -136,13 +131,9 @@ fn read_fields(payload: &[u8]) -> Result<(Fields, usize), EnvelopeError> {
         if tag == END {
             return Ok((fields, payload.len() - after_tag.len()));
         }
-        let (length, after_length) = after_tag
-            .split_first_chunk::<2>()
-            .ok_or(EnvelopeError::Truncated)?;
+        let (length, after_length) = after_tag.split_first_chunk::<2>().ok_or(EnvelopeError::Truncated)?;
         let length = usize::from(u16::from_be_bytes(*length));
-        let (value, after_value) = after_length
-            .split_at_checked(length)
-            .ok_or(EnvelopeError::Truncated)?;
+        let (value, after_value) = after_length.split_at_checked(length).ok_or(EnvelopeError::Truncated)?;
         if std::mem::replace(&mut seen[usize::from(tag)], true) {
             return Err(EnvelopeError::Repeated(tag));
         }

@@ -121,31 +121,15 @@ mod tests {
 
     #[test]
     fn json_values_pass() {
-        for value in [
-            "null",
-            " 1 ",
-            "-0.5e3",
-            "\"\\u00e9\\ud83d\\ude00\"",
-            "[1,{\"a\":[]}]",
-        ] {
+        for value in ["null", " 1 ", "-0.5e3", "\"\\u00e9\\ud83d\\ude00\"", "[1,{\"a\":[]}]"] {
             assert!(check(value.as_bytes()), "{value}");
         }
     }
 
     #[test]
     fn what_some_encoding_cannot_carry_is_refused() {
-        let refused: [&[u8]; 10] = [
-            b"",
-            b"{",
-            b"1 2",
-            b"{'a':1}",
-            b"\"\\ud800\"",
-            b"{\"\\udfff\":1}",
-            b"1e999",
-            b"\"\xff\"",
-            b"NaN",
-            b"[1,]",
-        ];
+        let refused: [&[u8]; 10] =
+            [b"", b"{", b"1 2", b"{'a':1}", b"\"\\ud800\"", b"{\"\\udfff\":1}", b"1e999", b"\"\xff\"", b"NaN", b"[1,]"];
         for value in refused {
             assert!(!check(value), "{}", String::from_utf8_lossy(value));
         }

@@ -118,10 +118,7 @@ pub struct Headers(BTreeMap<String, String>);
 impl Headers {
     /// Takes `entries` unless they exceed [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`].
     pub fn new(entries: BTreeMap<String, String>) -> Option<Self> {
-        let bytes: usize = entries
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum();
+        let bytes: usize = entries.iter().map(|(name, value)| name.len() + value.len()).sum();
         (entries.len() <= MAX_HEADERS && bytes <= MAX_HEADER_BYTES).then_some(Self(entries))
     }
 
@@ -147,44 +144,18 @@ mod tests {
     use super::*;
 
     fn kind(rule: PayloadRule, payload: &'static [u8]) -> Option<Kind> {
-        rule.classify(Bytes::from_static(payload))
-            .map(|data| data.kind())
+        rule.classify(Bytes::from_static(payload)).map(|data| data.kind())
     }
 
     #[test]
     fn raw_payloads_are_what_the_namespace_says() {
         use PayloadRule::{Auto, Binary, Json, Text};
         let cases: [(&[u8], [Option<Kind>; 4]); 5] = [
-            (
-                b" {\"a\":1} ",
-                [
-                    Some(Kind::Json),
-                    Some(Kind::Json),
-                    Some(Kind::Text),
-                    Some(Kind::Binary),
-                ],
-            ),
-            (
-                b"hello",
-                [Some(Kind::Text), None, Some(Kind::Text), Some(Kind::Binary)],
-            ),
-            (
-                b"",
-                [Some(Kind::Text), None, Some(Kind::Text), Some(Kind::Binary)],
-            ),
-            (
-                b"\xff\x00",
-                [Some(Kind::Binary), None, None, Some(Kind::Binary)],
-            ),
-            (
-                b"42",
-                [
-                    Some(Kind::Json),
-                    Some(Kind::Json),
-                    Some(Kind::Text),
-                    Some(Kind::Binary),
-                ],
-            ),
+            (b" {\"a\":1} ", [Some(Kind::Json), Some(Kind::Json), Some(Kind::Text), Some(Kind::Binary)]),
+            (b"hello", [Some(Kind::Text), None, Some(Kind::Text), Some(Kind::Binary)]),
+            (b"", [Some(Kind::Text), None, Some(Kind::Text), Some(Kind::Binary)]),
+            (b"\xff\x00", [Some(Kind::Binary), None, None, Some(Kind::Binary)]),
+            (b"42", [Some(Kind::Json), Some(Kind::Json), Some(Kind::Text), Some(Kind::Binary)]),
         ];
         for (payload, expected) in cases {
             let found = [Auto, Json, Text, Binary].map(|rule| kind(rule, payload));

@@ -39,10 +39,7 @@ mod tests {
         };
         assert_eq!(frame(b"Hello"), b"\x81\x05Hello"); // section 5.7
         assert_eq!(frame(&[b'x'; 126])[..4], [0x81, 126, 0, 126]);
-        assert_eq!(
-            frame(&vec![b'x'; 65536])[..10],
-            [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]
-        );
+        assert_eq!(frame(&vec![b'x'; 65536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     #[test]

@@ -4,10 +4,7 @@
 use proptest::prelude::*;
 use ullim_protocol::websocket::{Decoder, Event, Limits, Violation};
 
-const LIMITS: Limits = Limits {
-    message_bytes: 1000,
-    fragments: 4,
-};
+const LIMITS: Limits = Limits { message_bytes: 1000, fragments: 4 };
 
 /// A client frame with the mask of RFC 6455, 5.7.
 fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
@@ -25,12 +22,7 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     bytes.extend(mask);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     bytes
 }
 
@@ -82,22 +74,14 @@ fn read(bytes: &[u8]) -> Vec<String> {
 
 #[test]
 fn the_masked_hello_of_the_rfc() {
-    let hello = [
-        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
-    ];
+    let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
     assert_eq!(read(&hello), ["text Hello"]);
     assert_eq!(frame(0x81, b"Hello"), hello);
 }
 
 #[test]
 fn fragments_join_and_control_frames_may_stand_between_them() {
-    let bytes = [
-        frame(0x01, "h\u{e9}".as_bytes()),
-        frame(0x89, b"p"),
-        frame(0x00, b""),
-        frame(0x80, b"llo"),
-    ]
-    .concat();
+    let bytes = [frame(0x01, "h\u{e9}".as_bytes()), frame(0x89, b"p"), frame(0x00, b""), frame(0x80, b"llo")].concat();
     assert_eq!(read(&bytes), ["ping [112]", "text héllo"]);
     let split_character = [frame(0x01, b"\xf0\x9f"), frame(0x80, b"\x98\x80")].concat();
     assert_eq!(read(&split_character), ["text 😀"]);
@@ -105,17 +89,8 @@ fn fragments_join_and_control_frames_may_stand_between_them() {
 
 #[test]
 fn several_frames_in_one_read() {
-    let bytes = [
-        frame(0x81, b"a"),
-        frame(0x82, b"\x00"),
-        frame(0x8a, b""),
-        frame(0x88, b"\x03\xe8bye"),
-    ]
-    .concat();
-    assert_eq!(
-        read(&bytes),
-        ["text a", "binary [0]", "pong", "close Some(1000)"]
-    );
+    let bytes = [frame(0x81, b"a"), frame(0x82, b"\x00"), frame(0x8a, b""), frame(0x88, b"\x03\xe8bye")].concat();
+    assert_eq!(read(&bytes), ["text a", "binary [0]", "pong", "close Some(1000)"]);
     assert_eq!(read(&frame(0x88, b"")), ["close None"]);
 }
 
@@ -123,38 +98,19 @@ fn several_frames_in_one_read() {
 fn every_rule_that_a_client_breaks_is_named() {
     let protocol = |bytes: Vec<u8>, text: &str| {
         let last = read(&bytes).pop().unwrap();
-        assert_eq!(
-            last,
-            format!("{:?}", Violation::Protocol(leak(text))),
-            "{bytes:02x?}"
-        );
+        assert_eq!(last, format!("{:?}", Violation::Protocol(leak(text))), "{bytes:02x?}");
     };
     protocol(b"\x81\x05Hello".to_vec(), "a client must mask its frames");
     protocol(frame(0xc1, b""), "reserved bits are set");
     protocol(frame(0x83, b""), "the opcode is reserved");
     protocol(frame(0x8b, b""), "the opcode is reserved");
-    protocol(
-        frame(0x89, &[0; 126]),
-        "a control frame has more than 125 bytes",
-    );
+    protocol(frame(0x89, &[0; 126]), "a control frame has more than 125 bytes");
     protocol(frame(0x09, b""), "a control frame is fragmented");
-    protocol(
-        vec![0x81, 0xfe, 0, 125, 0, 0, 0, 0],
-        "a length is not written in the fewest bytes",
-    );
-    protocol(
-        vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
-        "a length is not written in the fewest bytes",
-    );
-    protocol(
-        vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 1, 0, 0],
-        "a length has its highest bit set",
-    );
+    protocol(vec![0x81, 0xfe, 0, 125, 0, 0, 0, 0], "a length is not written in the fewest bytes");
+    protocol(vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], "a length is not written in the fewest bytes");
+    protocol(vec![0x81, 0xff, 0xff, 0, 0, 0, 0, 1, 0, 0], "a length has its highest bit set");
     protocol(frame(0x80, b""), "a continuation without a message");
-    protocol(
-        [frame(0x01, b"a"), frame(0x81, b"b")].concat(),
-        "a message within a message",
-    );
+    protocol([frame(0x01, b"a"), frame(0x81, b"b")].concat(), "a message within a message");
     protocol(frame(0x88, b"\x03"), "a close code has one byte");
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
         protocol(frame(0x88, &code.to_be_bytes()), "a close code is reserved");
@@ -169,53 +125,20 @@ fn leak(text: &str) -> &'static str {
 fn text_that_is_not_utf8_is_refused_as_soon_as_it_is_seen() {
     let utf8 = format!("{:?}", Violation::Utf8);
     assert_eq!(read(&frame(0x81, b"\xff")), std::slice::from_ref(&utf8));
-    assert_eq!(
-        read(&frame(0x88, b"\x03\xe8\xff")),
-        std::slice::from_ref(&utf8)
-    );
-    assert_eq!(
-        read(&[frame(0x01, b"\xf0\x9f"), frame(0x80, b"x")].concat()),
-        std::slice::from_ref(&utf8)
-    );
-    assert_eq!(
-        read(&[frame(0x01, b"a\xf0\x9f"), frame(0x80, b"")].concat()),
-        std::slice::from_ref(&utf8)
-    );
-    assert_eq!(
-        read(&frame(0x01, b"\xff")),
-        [utf8],
-        "before the message has ended"
-    );
+    assert_eq!(read(&frame(0x88, b"\x03\xe8\xff")), std::slice::from_ref(&utf8));
+    assert_eq!(read(&[frame(0x01, b"\xf0\x9f"), frame(0x80, b"x")].concat()), std::slice::from_ref(&utf8));
+    assert_eq!(read(&[frame(0x01, b"a\xf0\x9f"), frame(0x80, b"")].concat()), std::slice::from_ref(&utf8));
+    assert_eq!(read(&frame(0x01, b"\xff")), [utf8], "before the message has ended");
 }
 
 #[test]
 fn the_sum_and_the_number_of_fragments_are_bounded() {
     let bytes = format!("{:?}", Violation::MessageBytes(1000));
-    assert_eq!(
-        read(&frame(0x81, &[b'x'; 1001])),
-        std::slice::from_ref(&bytes)
-    );
-    assert_eq!(
-        read(&[frame(0x01, &[b'x'; 600]), frame(0x80, &[b'x'; 401])].concat()),
-        std::slice::from_ref(&bytes)
-    );
-    assert_eq!(
-        read(&[
-            0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0
-        ]),
-        [bytes]
-    );
-    let five = [
-        frame(0x01, b"a"),
-        frame(0x00, b"a"),
-        frame(0x00, b"a"),
-        frame(0x00, b"a"),
-        frame(0x80, b"a"),
-    ];
-    assert_eq!(
-        read(&five.concat()),
-        [format!("{:?}", Violation::Fragments(4))]
-    );
+    assert_eq!(read(&frame(0x81, &[b'x'; 1001])), std::slice::from_ref(&bytes));
+    assert_eq!(read(&[frame(0x01, &[b'x'; 600]), frame(0x80, &[b'x'; 401])].concat()), std::slice::from_ref(&bytes));
+    assert_eq!(read(&[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]), [bytes]);
+    let five = [frame(0x01, b"a"), frame(0x00, b"a"), frame(0x00, b"a"), frame(0x00, b"a"), frame(0x80, b"a")];
+    assert_eq!(read(&five.concat()), [format!("{:?}", Violation::Fragments(4))]);
 }
 
 #[test]
@@ -225,10 +148,8 @@ fn an_idle_decoder_keeps_nothing() {
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![8 => Just(0x81u8), 2 => Just(0x01), 4 => Just(0x80), 4 => Just(0x82), 1 => Just(0x89), 1 => any::<u8>()];
-    let payload = prop_oneof![
-        "[a-zé😀]{0,60}".prop_map(String::into_bytes),
-        proptest::collection::vec(any::<u8>(), 0..300)
-    ];
+    let payload =
+        prop_oneof!["[a-zé😀]{0,60}".prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..300)];
     (first, payload).prop_map(|(first, payload)| frame(first, &payload))
 }
 

@@ -12,20 +12,9 @@ use ullim_protocol::session::SessionId;
 
 fn documented_example() -> Vec<u8> {
     let page = include_str!("../../../docs/redis.md");
-    let block = page
-        .split("```hex\n")
-        .nth(1)
-        .unwrap()
-        .split("```")
-        .next()
-        .unwrap();
-    let bytes = block
-        .lines()
-        .flat_map(|line| line.split("  ").next().unwrap().split(' '));
-    bytes
-        .filter(|byte| !byte.is_empty())
-        .map(|byte| u8::from_str_radix(byte, 16).unwrap())
-        .collect()
+    let block = page.split("```hex\n").nth(1).unwrap().split("```").next().unwrap();
+    let bytes = block.lines().flat_map(|line| line.split("  ").next().unwrap().split(' '));
+    bytes.filter(|byte| !byte.is_empty()).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 #[test]
@@ -33,9 +22,7 @@ fn the_documented_envelope_is_the_one_that_is_written_and_read() {
     let envelope = Envelope {
         data: Data::Text(Bytes::from_static(b"hi")),
         time: Some(1_763_700_000_000),
-        exclude: Some(SessionId([
-            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-        ])),
+        exclude: Some(SessionId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])),
         headers: Headers::new(BTreeMap::from([("a".to_owned(), "b".to_owned())])),
     };
     let mut written = Vec::new();
@@ -45,19 +32,14 @@ fn the_documented_envelope_is_the_one_that_is_written_and_read() {
 }
 
 fn decoded(fields_and_data: &[u8]) -> Result<Envelope, EnvelopeError> {
-    decode(Bytes::from(
-        [b"\x89ULLIM\r\n\x01", fields_and_data].concat(),
-    ))
+    decode(Bytes::from([b"\x89ULLIM\r\n\x01", fields_and_data].concat()))
 }
 
 #[test]
 fn unknown_fields_are_skipped_unless_they_are_critical() {
     let envelope = decoded(b"\x7f\x00\x03abc\x81\x00\x01\x03\x00\x00\xff").unwrap();
     assert_eq!(envelope.data, Data::Binary(Bytes::from_static(b"\x00\xff")));
-    assert_eq!(
-        decoded(b"\xff\x00\x00\x81\x00\x01\x03\x00"),
-        Err(EnvelopeError::Critical(0xff))
-    );
+    assert_eq!(decoded(b"\xff\x00\x00\x81\x00\x01\x03\x00"), Err(EnvelopeError::Critical(0xff)));
 }
 
 #[test]
@@ -80,15 +62,9 @@ fn every_kind_of_bad_envelope_is_named() {
     for (bytes, error) in cases {
         assert_eq!(decoded(bytes), Err(error), "{bytes:02x?}");
     }
-    assert_eq!(
-        decode(Bytes::from_static(b"\x89ULLIM\r\n\x02")),
-        Err(EnvelopeError::Version(2))
-    );
+    assert_eq!(decode(Bytes::from_static(b"\x89ULLIM\r\n\x02")), Err(EnvelopeError::Version(2)));
     assert_eq!(decode(Bytes::from_static(b"\x89ULLIM\r\n")), Err(Truncated));
-    assert_eq!(
-        decode(Bytes::from_static(b"{}")),
-        Err(EnvelopeError::NoMagic)
-    );
+    assert_eq!(decode(Bytes::from_static(b"{}")), Err(EnvelopeError::NoMagic));
 }
 
 fn any_envelope() -> impl Strategy<Value = Envelope> {
@@ -98,18 +74,14 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         any::<i64>().prop_map(|number| Data::Json(Bytes::from(format!("[{number}]")))),
     ];
     let headers = proptest::collection::btree_map("\\PC{0,20}", "\\PC{0,20}", 0..8);
-    (
-        data,
-        proptest::option::of(0..1u64 << 53),
-        any::<Option<[u8; 16]>>(),
-        proptest::option::of(headers),
-    )
-        .prop_map(|(data, time, exclude, headers)| Envelope {
+    (data, proptest::option::of(0..1u64 << 53), any::<Option<[u8; 16]>>(), proptest::option::of(headers)).prop_map(
+        |(data, time, exclude, headers)| Envelope {
             data,
             time,
             exclude: exclude.map(SessionId),
             headers: headers.and_then(Headers::new),
-        })
+        },
+    )
 }
 
 proptest! {

@@ -14,12 +14,7 @@ use ullim_protocol::publication::{Data, Headers, Publication};
 use ullim_protocol::session::SessionId;
 
 fn publish(data: Data) -> Command {
-    Command::Publish(Publish {
-        channel: "chat:42".to_owned(),
-        data,
-        headers: None,
-        echo: true,
-    })
+    Command::Publish(Publish { channel: "chat:42".to_owned(), data, headers: None, echo: true })
 }
 
 fn json_data(text: &'static str) -> Data {
@@ -29,73 +24,39 @@ fn json_data(text: &'static str) -> Data {
 #[test]
 fn json_commands_are_read() {
     let cases = [
-        (
-            r#"{"id":1,"connect":{"token":"eyJ"}}"#,
-            Command::Connect {
-                token: Some("eyJ".to_owned()),
-            },
-        ),
+        (r#"{"id":1,"connect":{"token":"eyJ"}}"#, Command::Connect { token: Some("eyJ".to_owned()) }),
         (r#"{"id":1,"connect":{}}"#, Command::Connect { token: None }),
-        (
-            r#"{"subscribe":{"channel":"chat:42","later":[1]},"id":1}"#,
-            Command::Subscribe("chat:42".to_owned()),
-        ),
+        (r#"{"subscribe":{"channel":"chat:42","later":[1]},"id":1}"#, Command::Subscribe("chat:42".to_owned())),
         (
             r#"{"id":1,"subscribe":{"channels":[{"channel":"a"},{"channel":"b"}]}}"#,
             Command::SubscribeMany(vec!["a".to_owned(), "b".to_owned()]),
         ),
-        (
-            r#"{"id":1,"unsubscribe":{"channel":"a"}}"#,
-            Command::Unsubscribe("a".to_owned()),
-        ),
+        (r#"{"id":1,"unsubscribe":{"channel":"a"}}"#, Command::Unsubscribe("a".to_owned())),
         (
             r#"{"id":1,"publish":{"channel":"chat:42","data": {"b": 1, "a":[ ]}}}"#,
             publish(json_data(r#"{"b": 1, "a":[ ]}"#)),
         ),
-        (
-            r#"{"id":1,"publish":{"channel":"chat:42","data":null}}"#,
-            publish(json_data("null")),
-        ),
-        (
-            r#"{"id":1,"publish":{"channel":"chat:42","text":"h\u00e9"}}"#,
-            publish(Data::Text("hé".into())),
-        ),
+        (r#"{"id":1,"publish":{"channel":"chat:42","data":null}}"#, publish(json_data("null"))),
+        (r#"{"id":1,"publish":{"channel":"chat:42","text":"h\u00e9"}}"#, publish(Data::Text("hé".into()))),
         (
             r#"{"id":1,"publish":{"channel":"chat:42","b64":"/wA="}}"#,
             publish(Data::Binary(b"\xff\0".as_slice().into())),
         ),
-        (
-            r#" {"id":1, "ping":{}, "future":{"a":[[]]}} "#,
-            Command::Ping,
-        ),
+        (r#" {"id":1, "ping":{}, "future":{"a":[[]]}} "#, Command::Ping),
     ];
     for (text, command) in cases {
         assert_eq!(json::decode(text), Ok(Request { id: 1, command }), "{text}");
     }
     let options = r#"{"id":9007199254740991,"publish":{"channel":"c","text":"x","echo":false,"headers":{"k":"v"}}}"#;
     let headers = Headers::new(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
-    let command = Command::Publish(Publish {
-        channel: "c".to_owned(),
-        data: Data::Text("x".into()),
-        headers,
-        echo: false,
-    });
-    assert_eq!(
-        json::decode(options),
-        Ok(Request {
-            id: (1 << 53) - 1,
-            command
-        })
-    );
+    let command =
+        Command::Publish(Publish { channel: "c".to_owned(), data: Data::Text("x".into()), headers, echo: false });
+    assert_eq!(json::decode(options), Ok(Request { id: (1 << 53) - 1, command }));
 }
 
 #[test]
 fn bad_json_commands_get_their_code_and_their_id() {
-    let deep = format!(
-        r#"{{"id":8,"publish":{{"channel":"c","data":{}{}}}}}"#,
-        "[".repeat(128),
-        "]".repeat(128)
-    );
+    let deep = format!(r#"{{"id":8,"publish":{{"channel":"c","data":{}{}}}}}"#, "[".repeat(128), "]".repeat(128));
     let cases: [(&str, Option<u64>, &ErrorCode); 17] = [
         ("", None, &codes::BAD_MESSAGE),
         ("{", None, &codes::BAD_MESSAGE),
@@ -104,123 +65,59 @@ fn bad_json_commands_get_their_code_and_their_id() {
         (r#"{"id":1}{"#, None, &codes::BAD_MESSAGE),
         (r#"{"id":0,"ping":{}}"#, None, &codes::BAD_MESSAGE),
         (r#"{"id":-1,"ping":{}}"#, None, &codes::BAD_MESSAGE),
-        (
-            r#"{"id":9007199254740992,"ping":{}}"#,
-            None,
-            &codes::BAD_MESSAGE,
-        ),
+        (r#"{"id":9007199254740992,"ping":{}}"#, None, &codes::BAD_MESSAGE),
         (r#"{"id":2,"fly":{}}"#, Some(2), &codes::UNKNOWN_COMMAND),
         (r#"{"id":2}"#, Some(2), &codes::UNKNOWN_COMMAND),
-        (
-            r#"{"id":3,"ping":{},"connect":{}}"#,
-            Some(3),
-            &codes::BAD_MESSAGE,
-        ),
-        (
-            r#"{"id":4,"subscribe":{"channel":7}}"#,
-            Some(4),
-            &codes::BAD_MESSAGE,
-        ),
+        (r#"{"id":3,"ping":{},"connect":{}}"#, Some(3), &codes::BAD_MESSAGE),
+        (r#"{"id":4,"subscribe":{"channel":7}}"#, Some(4), &codes::BAD_MESSAGE),
         (r#"{"id":5,"subscribe":{}}"#, Some(5), &codes::BAD_MESSAGE),
-        (
-            r#"{"id":6,"publish":{"channel":"c"}}"#,
-            Some(6),
-            &codes::BAD_MESSAGE,
-        ),
-        (
-            r#"{"id":6,"publish":{"channel":"c","text":"a","b64":""}}"#,
-            Some(6),
-            &codes::BAD_MESSAGE,
-        ),
-        (
-            r#"{"id":7,"publish":{"channel":"c","b64":"a"}}"#,
-            Some(7),
-            &codes::BAD_DATA,
-        ),
+        (r#"{"id":6,"publish":{"channel":"c"}}"#, Some(6), &codes::BAD_MESSAGE),
+        (r#"{"id":6,"publish":{"channel":"c","text":"a","b64":""}}"#, Some(6), &codes::BAD_MESSAGE),
+        (r#"{"id":7,"publish":{"channel":"c","b64":"a"}}"#, Some(7), &codes::BAD_DATA),
         (&deep, Some(8), &codes::BAD_DATA),
     ];
     for (text, id, code) in cases {
         let error = json::decode(text).unwrap_err();
-        assert_eq!(
-            (error.id, error.refusal.code),
-            (id, code),
-            "{text} {}",
-            error.refusal.message
-        );
+        assert_eq!((error.id, error.refusal.code), (id, code), "{text} {}", error.refusal.message);
     }
-    let unknown = json::decode(r#"{"id":2,"fly":{}}"#)
-        .unwrap_err()
-        .refusal
-        .message;
-    assert_eq!(
-        unknown,
-        r#""fly" is not a command; the commands are connect, subscribe, unsubscribe, publish, ping"#
-    );
+    let unknown = json::decode(r#"{"id":2,"fly":{}}"#).unwrap_err().refusal.message;
+    assert_eq!(unknown, r#""fly" is not a command; the commands are connect, subscribe, unsubscribe, publish, ping"#);
 }
 
 #[test]
 fn messagepack_commands_are_read() {
     let cases: [(&[u8], Command); 6] = [
         (b"\x82\xa2id\x01\xa4ping\x80", Command::Ping),
-        (
-            b"\x82\xa2id\x01\xa9subscribe\x81\xa7channel\xa7chat:42",
-            Command::Subscribe("chat:42".to_owned()),
-        ),
+        (b"\x82\xa2id\x01\xa9subscribe\x81\xa7channel\xa7chat:42", Command::Subscribe("chat:42".to_owned())),
         (
             b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4data\x81\xa1a\xc0",
             publish(json_data(r#"{"a":null}"#)),
         ),
-        (
-            b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4data\xc0",
-            publish(json_data("null")),
-        ),
-        (
-            b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4text\xa2hi",
-            publish(Data::Text("hi".into())),
-        ),
+        (b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4data\xc0", publish(json_data("null"))),
+        (b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4text\xa2hi", publish(Data::Text("hi".into()))),
         (
             b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa3bin\xc4\x02\xff\x00",
             publish(Data::Binary(b"\xff\0".as_slice().into())),
         ),
     ];
     for (bytes, command) in cases {
-        assert_eq!(
-            msgpack::decode(bytes),
-            Ok(Request { id: 1, command }),
-            "{bytes:02x?}"
-        );
+        assert_eq!(msgpack::decode(bytes), Ok(Request { id: 1, command }), "{bytes:02x?}");
     }
 }
 
 #[test]
 fn bad_messagepack_commands_get_their_code_and_their_id() {
-    let deep = [
-        b"\x82\xa2id\x08\xa7publish\x82\xa7channel\xa1c\xa4data".as_slice(),
-        &[0x91; 100_000],
-        b"\xc0",
-    ]
-    .concat();
+    let deep =
+        [b"\x82\xa2id\x08\xa7publish\x82\xa7channel\xa1c\xa4data".as_slice(), &[0x91; 100_000], b"\xc0"].concat();
     let cases: [(&[u8], Option<u64>, &ErrorCode); 8] = [
         (b"", None, &codes::BAD_MESSAGE),
         (b"\xc1", None, &codes::BAD_MESSAGE),
         (b"\xdf\xff\xff\xff\xff", None, &codes::BAD_MESSAGE),
         (b"\x82\xa2id\x01\xa4ping\x80\x00", None, &codes::BAD_MESSAGE),
-        (
-            b"\x82\xa2id\x02\xa3fly\x80",
-            Some(2),
-            &codes::UNKNOWN_COMMAND,
-        ),
-        (
-            b"\x82\xa2id\x03\xa9subscribe\x81\xa7channel\x07",
-            Some(3),
-            &codes::BAD_MESSAGE,
-        ),
+        (b"\x82\xa2id\x02\xa3fly\x80", Some(2), &codes::UNKNOWN_COMMAND),
+        (b"\x82\xa2id\x03\xa9subscribe\x81\xa7channel\x07", Some(3), &codes::BAD_MESSAGE),
         // Binary within JSON data.
-        (
-            b"\x82\xa2id\x04\xa7publish\x82\xa7channel\xa1c\xa4data\x91\xc4\x01a",
-            Some(4),
-            &codes::BAD_MESSAGE,
-        ),
+        (b"\x82\xa2id\x04\xa7publish\x82\xa7channel\xa1c\xa4data\x91\xc4\x01a", Some(4), &codes::BAD_MESSAGE),
         (&deep, None, &codes::BAD_MESSAGE),
     ];
     for (bytes, id, code) in cases {
@@ -243,68 +140,40 @@ fn encoded(outgoing: &Outgoing<'_>) -> (String, Vec<u8>) {
 }
 
 fn publication(data: Data) -> Publication {
-    Publication {
-        data,
-        time: 1000,
-        headers: None,
-    }
+    Publication { data, time: 1000, headers: None }
 }
 
 #[test]
 fn pushes_are_written_as_documented() {
     let json = publication(json_data(r#"{"a": 1}"#));
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Publication(&json)));
-    assert_eq!(
-        text,
-        r#"{"push":{"channel":"c","pub":{"data":{"a": 1},"time":1000}}}"#
-    );
-    assert_eq!(
-        bytes,
-        b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa4data\x81\xa1a\x01\xa4time\xcd\x03\xe8"
-    );
+    assert_eq!(text, r#"{"push":{"channel":"c","pub":{"data":{"a": 1},"time":1000}}}"#);
+    assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa4data\x81\xa1a\x01\xa4time\xcd\x03\xe8");
 
     let mut with_headers = publication(Data::Text("q\"".into()));
     with_headers.headers = Headers::new(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Publication(&with_headers)));
-    assert_eq!(
-        text,
-        r#"{"push":{"channel":"c","pub":{"text":"q\"","headers":{"k":"v"},"time":1000}}}"#
-    );
-    let expected = b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x83\xa4text\xa2q\"\xa7headers\x81\xa1k\xa1v\xa4time\xcd\x03\xe8";
+    assert_eq!(text, r#"{"push":{"channel":"c","pub":{"text":"q\"","headers":{"k":"v"},"time":1000}}}"#);
+    let expected =
+        b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x83\xa4text\xa2q\"\xa7headers\x81\xa1k\xa1v\xa4time\xcd\x03\xe8";
     assert_eq!(bytes, expected);
 
     let binary = publication(Data::Binary(b"\xff\0".as_slice().into()));
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Publication(&binary)));
-    assert_eq!(
-        text,
-        r#"{"push":{"channel":"c","pub":{"b64":"/wA=","time":1000}}}"#
-    );
-    assert_eq!(
-        bytes,
-        b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa3bin\xc4\x02\xff\x00\xa4time\xcd\x03\xe8"
-    );
+    assert_eq!(text, r#"{"push":{"channel":"c","pub":{"b64":"/wA=","time":1000}}}"#);
+    assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa3bin\xc4\x02\xff\x00\xa4time\xcd\x03\xe8");
 
-    let gap = Gap {
-        from: 1,
-        to: 2,
-        reason: GapReason::BrokerLink,
-    };
+    let gap = Gap { from: 1, to: 2, reason: GapReason::BrokerLink };
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Gap(gap)));
-    assert_eq!(
-        text,
-        r#"{"push":{"channel":"c","gap":{"from":1,"to":2,"reason":"broker_link"}}}"#
-    );
+    assert_eq!(text, r#"{"push":{"channel":"c","gap":{"from":1,"to":2,"reason":"broker_link"}}}"#);
     assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3gap\x83\xa4from\x01\xa2to\x02\xa6reason\xabbroker_link");
 
-    let (text, bytes) = encoded(&Outgoing::Push(
-        "c",
-        Push::Unsubscribed(&codes::SUBSCRIPTION_ENDED),
-    ));
+    let (text, bytes) = encoded(&Outgoing::Push("c", Push::Unsubscribed(&codes::SUBSCRIPTION_ENDED)));
+    assert_eq!(text, r#"{"push":{"channel":"c","unsubscribed":{"code":113,"name":"subscription_ended"}}}"#);
     assert_eq!(
-        text,
-        r#"{"push":{"channel":"c","unsubscribed":{"code":113,"name":"subscription_ended"}}}"#
+        bytes,
+        b"\x81\xa4push\x82\xa7channel\xa1c\xacunsubscribed\x82\xa4code\x71\xa4name\xb2subscription_ended"
     );
-    assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xacunsubscribed\x82\xa4code\x71\xa4name\xb2subscription_ended");
 }
 
 #[test]
@@ -321,7 +190,8 @@ fn replies_are_written_as_documented() {
         text,
         r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","user":"alice","ping":25000,"features":["publish"],"limits":{"message":65536,"subscriptions":128}}}"#
     );
-    let expected: &[u8] = b"\x82\xa2id\x01\xa7connect\x85\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4user\xa5alice\xa4ping\xcd\x61\xa8\
+    let expected: &[u8] =
+        b"\x82\xa2id\x01\xa7connect\x85\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4user\xa5alice\xa4ping\xcd\x61\xa8\
         \xa8features\x91\xa7publish\xa6limits\x82\xa7message\xce\x00\x01\x00\x00\xadsubscriptions\xcc\x80";
     assert_eq!(bytes, expected);
 
@@ -333,34 +203,17 @@ fn replies_are_written_as_documented() {
     ] {
         let (text, bytes) = encoded(&Outgoing::Reply(2, reply));
         assert_eq!(text, format!(r#"{{"id":2,"{name}":{{}}}}"#));
-        let head = [
-            b"\x82\xa2id\x02".as_slice(),
-            &[0xa0 | name.len() as u8],
-            name.as_bytes(),
-            b"\x80",
-        ]
-        .concat();
+        let head = [b"\x82\xa2id\x02".as_slice(), &[0xa0 | name.len() as u8], name.as_bytes(), b"\x80"].concat();
         assert_eq!(bytes, head);
     }
 
     let refusal = Refusal::new(&codes::PERMISSION_DENIED, "no");
-    let many = [
-        ("a".to_owned(), Ok(())),
-        ("b".to_owned(), Err(refusal.clone())),
-    ];
+    let many = [("a".to_owned(), Ok(())), ("b".to_owned(), Err(refusal.clone()))];
     let (text, bytes) = encoded(&Outgoing::Reply(3, Reply::SubscribeMany(&many)));
     let error = r#""error":{"code":103,"name":"permission_denied","message":"no","retry":false}"#;
-    assert_eq!(
-        text,
-        format!(
-            r#"{{"id":3,"subscribe":{{"channels":[{{"channel":"a"}},{{"channel":"b",{error}}}]}}}}"#
-        )
-    );
-    let packed_error: &[u8] =
-        b"\xa5error\x84\xa4code\x67\xa4name\xb1permission_denied\xa7message\xa2no\xa5retry\xc2";
-    let head =
-        b"\x82\xa2id\x03\xa9subscribe\x81\xa8channels\x92\x81\xa7channel\xa1a\x82\xa7channel\xa1b"
-            .as_slice();
+    assert_eq!(text, format!(r#"{{"id":3,"subscribe":{{"channels":[{{"channel":"a"}},{{"channel":"b",{error}}}]}}}}"#));
+    let packed_error: &[u8] = b"\xa5error\x84\xa4code\x67\xa4name\xb1permission_denied\xa7message\xa2no\xa5retry\xc2";
+    let head = b"\x82\xa2id\x03\xa9subscribe\x81\xa8channels\x92\x81\xa7channel\xa1a\x82\xa7channel\xa1b".as_slice();
     assert_eq!(bytes, [head, packed_error].concat());
 
     let (text, bytes) = encoded(&Outgoing::Error(Some(4), &refusal));

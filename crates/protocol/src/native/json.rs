@@ -31,19 +31,10 @@ struct PublishBody<'a> {
 /// Reads one command.
 pub fn decode(text: &str) -> Result<Request, DecodeError> {
     let message: Message<PublishBody<'_>> = serde_json::from_str(text).map_err(|error| {
-        let id = serde_json::from_str::<OnlyId>(text)
-            .ok()
-            .and_then(|only| only.id);
-        DecodeError {
-            id,
-            refusal: Refusal::new(&codes::BAD_MESSAGE, error.to_string()),
-        }
+        let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
+        DecodeError { id, refusal: Refusal::new(&codes::BAD_MESSAGE, error.to_string()) }
     })?;
-    let names = || {
-        serde_json::from_str::<FieldNames>(text)
-            .map(|names| names.0)
-            .unwrap_or_default()
-    };
+    let names = || serde_json::from_str::<FieldNames>(text).map(|names| names.0).unwrap_or_default();
     message.into_request(PublishBody::into_body, names)
 }
 
@@ -56,18 +47,9 @@ impl PublishBody<'_> {
         });
         let binary = self.b64.map(|b64| {
             let decoded = STANDARD.decode(b64.as_bytes());
-            decoded
-                .map(|bytes| Data::Binary(Bytes::from(bytes)))
-                .map_err(|_| "\"b64\" is not base64 with padding")
+            decoded.map(|bytes| Data::Binary(Bytes::from(bytes))).map_err(|_| "\"b64\" is not base64 with padding")
         });
-        Body {
-            channel: self.channel,
-            data,
-            text: self.text,
-            binary,
-            headers: self.headers,
-            echo: self.echo,
-        }
+        Body { channel: self.channel, data, text: self.text, binary, headers: self.headers, echo: self.echo }
     }
 }
 
@@ -108,14 +90,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::SubscribeMany(results) => {
             text(out, "\"subscribe\":{\"channels\":[");
             for (index, (channel, result)) in results.iter().enumerate() {
-                text(
-                    out,
-                    if index == 0 {
-                        "{\"channel\":"
-                    } else {
-                        ",{\"channel\":"
-                    },
-                );
+                text(out, if index == 0 { "{\"channel\":" } else { ",{\"channel\":" });
                 value(out, channel);
                 if let Err(refusal) = result {
                     text(out, ",");

@@ -32,16 +32,9 @@ struct PublishBody {
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let message: Message<PublishBody> = read(bytes).map_err(|error| {
         let id = read::<OnlyId>(bytes).ok().and_then(|only| only.id);
-        DecodeError {
-            id,
-            refusal: Refusal::new(&codes::BAD_MESSAGE, error),
-        }
+        DecodeError { id, refusal: Refusal::new(&codes::BAD_MESSAGE, error) }
     })?;
-    let names = || {
-        read::<FieldNames>(bytes)
-            .map(|names| names.0)
-            .unwrap_or_default()
-    };
+    let names = || read::<FieldNames>(bytes).map(|names| names.0).unwrap_or_default();
     message.into_request(PublishBody::into_body, names)
 }
 
@@ -63,21 +56,10 @@ impl PublishBody {
     fn into_body(self) -> Body {
         let data = self.data.map(|value| {
             let json = Bytes::from(value.to_string());
-            crate::json::check(&json)
-                .then_some(Data::Json(json))
-                .ok_or("\"data\" is nested deeper than 127")
+            crate::json::check(&json).then_some(Data::Json(json)).ok_or("\"data\" is nested deeper than 127")
         });
-        let binary = self
-            .bin
-            .map(|bytes| Ok(Data::Binary(Bytes::from(bytes.into_vec()))));
-        Body {
-            channel: self.channel,
-            data,
-            text: self.text,
-            binary,
-            headers: self.headers,
-            echo: self.echo,
-        }
+        let binary = self.bin.map(|bytes| Ok(Data::Binary(Bytes::from(bytes.into_vec()))));
+        Body { channel: self.channel, data, text: self.text, binary, headers: self.headers, echo: self.echo }
     }
 }
 

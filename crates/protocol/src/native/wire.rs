@@ -63,9 +63,7 @@ pub(super) struct Body {
 }
 
 /// `Some` of whatever is there: unlike serde's own rule for `Option`, null is a value.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
+pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
@@ -77,32 +75,21 @@ impl<B> Message<B> {
         names: impl FnOnce() -> Vec<String>,
     ) -> Result<Request, DecodeError> {
         let id = self.id;
-        let error = |refusal| DecodeError {
-            id: id.filter(|id| (1..=MAX_ID).contains(id)),
-            refusal,
-        };
+        let error = |refusal| DecodeError { id: id.filter(|id| (1..=MAX_ID).contains(id)), refusal };
         let bad = |message: &str| error(Refusal::new(&codes::BAD_MESSAGE, message));
         let Some(id @ 1..=MAX_ID) = id else {
             return Err(bad("every command needs an \"id\" from 1 to 2^53 - 1"));
         };
         let commands = [
-            self.connect.map(|connect| {
-                Ok(Command::Connect {
-                    token: connect.token,
-                })
-            }),
+            self.connect.map(|connect| Ok(Command::Connect { token: connect.token })),
             self.subscribe.map(subscribe),
-            self.unsubscribe
-                .map(|target| Ok(Command::Unsubscribe(target.channel))),
+            self.unsubscribe.map(|target| Ok(Command::Unsubscribe(target.channel))),
             self.publish.map(|publish| publish_of(body(publish))),
             self.ping.map(|Ping {}| Ok(Command::Ping)),
         ];
         let mut commands = commands.into_iter().flatten();
         match (commands.next(), commands.next()) {
-            (Some(command), None) => Ok(Request {
-                id,
-                command: command.map_err(error)?,
-            }),
+            (Some(command), None) => Ok(Request { id, command: command.map_err(error)? }),
             (Some(_), Some(_)) => Err(bad("a message holds one command, this one has several")),
             (None, _) => Err(error(unknown_command(&names()))),
         }
@@ -123,13 +110,10 @@ fn unknown_command(names: &[String]) -> Refusal {
 fn subscribe(target: Subscribe) -> Result<Command, Refusal> {
     match (target.channel, target.channels) {
         (Some(channel), None) => Ok(Command::Subscribe(channel)),
-        (None, Some(channels)) => Ok(Command::SubscribeMany(
-            channels.into_iter().map(|target| target.channel).collect(),
-        )),
-        _ => Err(Refusal::new(
-            &codes::BAD_MESSAGE,
-            "subscribe needs either \"channel\" or \"channels\"",
-        )),
+        (None, Some(channels)) => {
+            Ok(Command::SubscribeMany(channels.into_iter().map(|target| target.channel).collect()))
+        }
+        _ => Err(Refusal::new(&codes::BAD_MESSAGE, "subscribe needs either \"channel\" or \"channels\"")),
     }
 }
 
@@ -147,19 +131,12 @@ fn publish_of(body: Body) -> Result<Command, Refusal> {
         None => None,
         Some(entries) => Some(Headers::new(entries).ok_or_else(too_many_headers)?),
     };
-    Ok(Command::Publish(Publish {
-        channel: body.channel,
-        data,
-        headers,
-        echo: body.echo.unwrap_or(true),
-    }))
+    Ok(Command::Publish(Publish { channel: body.channel, data, headers, echo: body.echo.unwrap_or(true) }))
 }
 
 fn too_many_headers() -> Refusal {
     Refusal::new(
         &codes::BAD_DATA,
-        format!(
-            "a publication has at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes of them"
-        ),
+        format!("a publication has at most {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes of them"),
     )
 }

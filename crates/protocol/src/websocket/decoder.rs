@@ -97,11 +97,7 @@ impl Decoder {
         limits: &Limits,
     ) -> Result<Option<Event<'i>>, Violation> {
         loop {
-            if self
-                .partial
-                .as_ref()
-                .is_none_or(|partial| partial.frame.is_none())
-            {
+            if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
                 let Some(head) = self.read_head(input, position)? else {
                     return Ok(None);
                 };
@@ -125,10 +121,13 @@ impl Decoder {
         }
     }
 
+    /// Whether a frame or a message has begun and not ended.
+    pub fn is_midway(&self) -> bool {
+        self.partial.is_some()
+    }
+
     fn in_frame(&self) -> bool {
-        self.partial
-            .as_ref()
-            .is_some_and(|partial| partial.frame.is_some())
+        self.partial.as_ref().is_some_and(|partial| partial.frame.is_some())
     }
 
     /// Whether a data frame is a message of its own.
@@ -137,15 +136,8 @@ impl Decoder {
     }
 
     /// Reads a head, with what is left of an earlier read.
-    fn read_head(
-        &mut self,
-        input: &[u8],
-        position: &mut usize,
-    ) -> Result<Option<ClientHead>, Violation> {
-        let stored = self
-            .partial
-            .as_ref()
-            .map_or(0, |partial| partial.head_bytes);
+    fn read_head(&mut self, input: &[u8], position: &mut usize) -> Result<Option<ClientHead>, Violation> {
+        let stored = self.partial.as_ref().map_or(0, |partial| partial.head_bytes);
         let rest = &input[*position..];
         if stored == 0 {
             if let Some(head) = parse_client_head(rest)? {
@@ -182,10 +174,7 @@ impl Decoder {
         if head.is_control() {
             return Ok(());
         }
-        let message = self
-            .partial
-            .as_ref()
-            .and_then(|partial| partial.message.as_ref());
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
         let (so_far, fragments) = match (message, head.opcode) {
             (None, OpCode::Continuation) => {
                 return Err(Violation::Protocol("a continuation without a message"));
@@ -211,12 +200,7 @@ impl Decoder {
             _ => None,
         };
         if let Some(kind) = kind {
-            partial.message = Some(OpenMessage {
-                kind,
-                bytes: Vec::new(),
-                fragments: 0,
-                valid_up_to: 0,
-            });
+            partial.message = Some(OpenMessage { kind, bytes: Vec::new(), fragments: 0, valid_up_to: 0 });
         }
         if !head.is_control()
             && let Some(message) = &mut partial.message
@@ -227,11 +211,7 @@ impl Decoder {
     }
 
     /// Moves what is there of the open frame's payload out of `rest`; the event that ends with it, if one does.
-    fn take_payload<'i>(
-        &mut self,
-        rest: &mut [u8],
-        position: &mut usize,
-    ) -> Result<Option<Event<'i>>, Violation> {
+    fn take_payload<'i>(&mut self, rest: &mut [u8], position: &mut usize) -> Result<Option<Event<'i>>, Violation> {
         let Some(partial) = &mut self.partial else {
             return Ok(None);
         };
@@ -290,9 +270,7 @@ impl OpenMessage {
     fn end<'i>(self) -> Result<Event<'i>, Violation> {
         Ok(match self.kind {
             MessageKind::Binary => Event::Binary(Cow::Owned(self.bytes)),
-            MessageKind::Text => Event::Text(Cow::Owned(
-                String::from_utf8(self.bytes).map_err(|_| Violation::Utf8)?,
-            )),
+            MessageKind::Text => Event::Text(Cow::Owned(String::from_utf8(self.bytes).map_err(|_| Violation::Utf8)?)),
         })
     }
 }
@@ -316,12 +294,8 @@ fn whole_frame<'i>(head: &ClientHead, payload: Cow<'i, [u8]>) -> Result<Event<'i
 
 fn text(payload: Cow<'_, [u8]>) -> Result<Cow<'_, str>, Violation> {
     match payload {
-        Cow::Borrowed(bytes) => simdutf8::basic::from_utf8(bytes)
-            .map(Cow::Borrowed)
-            .map_err(|_| Violation::Utf8),
-        Cow::Owned(bytes) => String::from_utf8(bytes)
-            .map(Cow::Owned)
-            .map_err(|_| Violation::Utf8),
+        Cow::Borrowed(bytes) => simdutf8::basic::from_utf8(bytes).map(Cow::Borrowed).map_err(|_| Violation::Utf8),
+        Cow::Owned(bytes) => String::from_utf8(bytes).map(Cow::Owned).map_err(|_| Violation::Utf8),
     }
 }
 

@@ -38,17 +38,14 @@ pub fn parse_client_head(bytes: &[u8]) -> Result<Option<ClientHead>, Violation> 
         return Err(Violation::Protocol("reserved bits are set"));
     }
     let fin = first & 0x80 != 0;
-    let opcode = OpCode::try_from(first & 0x0f)
-        .map_err(|_| Violation::Protocol("the opcode is reserved"))?;
+    let opcode = OpCode::try_from(first & 0x0f).map_err(|_| Violation::Protocol("the opcode is reserved"))?;
     if second & 0x80 == 0 {
         return Err(Violation::Protocol("a client must mask its frames"));
     }
     let short_length = second & 0x7f;
     if matches!(opcode, OpCode::Ping | OpCode::Pong | OpCode::Close) {
         if short_length > 125 {
-            return Err(Violation::Protocol(
-                "a control frame has more than 125 bytes",
-            ));
+            return Err(Violation::Protocol("a control frame has more than 125 bytes"));
         }
         if !fin {
             return Err(Violation::Protocol("a control frame is fragmented"));
@@ -62,13 +59,7 @@ pub fn parse_client_head(bytes: &[u8]) -> Result<Option<ClientHead>, Violation> 
         return Ok(None);
     };
     let mask = [mask[0], mask[1], mask[2], mask[3]];
-    Ok(Some(ClientHead {
-        fin,
-        opcode,
-        mask,
-        length,
-        size,
-    }))
+    Ok(Some(ClientHead { fin, opcode, mask, length, size }))
 }
 
 /// The payload's length and how many bytes after the first two it takes; `None` if they are not all there.
@@ -90,9 +81,7 @@ fn parse_length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, Violatio
         _ => true,
     };
     if !minimal {
-        return Err(Violation::Protocol(
-            "a length is not written in the fewest bytes",
-        ));
+        return Err(Violation::Protocol("a length is not written in the fewest bytes"));
     }
     if length > i64::MAX as u64 {
         return Err(Violation::Protocol("a length has its highest bit set"));

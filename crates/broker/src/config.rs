@@ -1,0 +1,130 @@
+//! The `broker` section of the configuration.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::publication::PayloadRule;
+
+/// What joins the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Nothing: this node is alone.
+    #[default]
+    Memory,
+    /// A Redis server.
+    Redis,
+}
+
+/// How publications travel between nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `memory` or `redis`.
+    pub kind: Kind,
+    /// The most bytes of a payload that a node relays. Larger ones are told as gaps.
+    pub payload_bytes: usize,
+    /// The most bytes that wait for one shard. What exceeds it is told as gaps.
+    pub shard_queue_bytes: usize,
+    /// Where `kind` is `redis`.
+    pub redis: RedisConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kind: Kind::default(),
+            payload_bytes: 16 << 20,
+            shard_queue_bytes: 64 << 20,
+            redis: RedisConfig::default(),
+        }
+    }
+}
+
+/// How to reach Redis.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://[user][:password@]host[:port]`.
+    #[serde(serialize_with = "without_password")]
+    pub url: String,
+    /// What the names of all channels begin with.
+    pub prefix: String,
+    /// How often each link is proved.
+    #[serde(with = "humantime_serde")]
+    pub ping_interval: Duration,
+    /// How long the proof may take, and how long a link's set-up.
+    #[serde(with = "humantime_serde")]
+    pub ping_timeout: Duration,
+    /// How long a command may take.
+    #[serde(with = "humantime_serde")]
+    pub command_timeout: Duration,
+    /// How long a channel without subscribers stays subscribed.
+    #[serde(with = "humantime_serde")]
+    pub cooldown: Duration,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            prefix: "ullim".to_owned(),
+            ping_interval: Duration::from_secs(1),
+            ping_timeout: Duration::from_secs(2),
+            command_timeout: Duration::from_secs(2),
+            cooldown: Duration::from_secs(5),
+        }
+    }
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig").field("url", &redacted(&self.url)).field("prefix", &self.prefix).finish()
+    }
+}
+
+fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&redacted(url))
+}
+
+/// `url` with `***` for what stands between the scheme and the `@`.
+pub fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return "***".to_owned();
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => url.to_owned(),
+    }
+}
+
+/// Which payload rule each namespace has.
+#[derive(Debug, Clone, Default)]
+pub struct PayloadRules(HashMap<String, PayloadRule>);
+
+impl PayloadRules {
+    /// The rules by namespace.
+    pub fn new(rules: HashMap<String, PayloadRule>) -> Self {
+        Self(rules)
+    }
+
+    /// The rule of the channel's namespace; `auto` where none is configured.
+    pub fn of(&self, channel: &ChannelName) -> PayloadRule {
+        self.0.get(channel.namespace()).copied().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_printed_configuration_shows_the_password() {
+        let config = RedisConfig { url: "redis://u:p%40ss@db:6379".to_owned(), ..RedisConfig::default() };
+        assert!(!format!("{config:?}").contains("p%40ss"));
+        assert_eq!(redacted(&config.url), "redis://***@db:6379");
+        assert_eq!(redacted("p@ss"), "***");
+    }
+}

@@ -1,0 +1,131 @@
+//! Publications between nodes. The only crate that knows Redis.
+//!
+//! A shard attaches its queue to a broker, says which channels it wants, and finds in the queue, in order: that it has
+//! joined a channel, what is published on it, and where something may be missing.
+//!
+//! * [`Broker`]: what a shard and the API see of a broker
+//! * [`queue`]: from a broker to a shard, bounded in bytes
+//! * [`memory`]: for one node
+//! * [`redis`]: for many
+//! * `interest`: which shards want which channel, and how far that is confirmed
+
+pub mod config;
+mod interest;
+pub mod memory;
+pub mod queue;
+pub mod redis;
+mod shards;
+mod tally;
+
+use std::pin::Pin;
+
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::publication::{Data, Headers};
+use ullim_protocol::session::SessionId;
+
+pub use config::{Config, PayloadRules};
+pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, shard_queue};
+
+/// A shard of this node, as a broker numbers it: 0 to 63.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShardId(pub u8);
+
+/// What joins nodes. No method waits.
+pub trait Broker: Send + Sync + 'static {
+    /// Makes a shard known. All that it hears comes through `queue`. At most 64 shards.
+    fn attach(&self, queue: ShardQueue) -> ShardId;
+
+    /// The shard wants `channel`: once it is sure to hear every later publication, its queue holds
+    /// [`Relayed::Joined`]. Idempotent until [`unsubscribe`](Self::unsubscribe).
+    fn subscribe(&self, shard: ShardId, channel: &ChannelName);
+
+    /// The shard wants `channel` no longer.
+    fn unsubscribe(&self, shard: ShardId, channel: &ChannelName);
+
+    /// Publishes. Publications of one caller on one channel keep the order of the calls.
+    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>>;
+
+    /// The time by the broker's clock, in Unix milliseconds.
+    fn now(&self) -> u64;
+
+    /// Whether publications pass.
+    fn status(&self) -> Status;
+
+    /// What was counted since the start.
+    fn counters(&self) -> Counters;
+}
+
+/// A publication on its way to the broker.
+#[derive(Debug, Clone)]
+pub struct PublishRequest {
+    /// Where.
+    pub channel: ChannelName,
+    /// What.
+    pub data: Data,
+    /// What goes with it.
+    pub headers: Option<Headers>,
+    /// The session that is not to hear it.
+    pub exclude: Option<SessionId>,
+}
+
+/// An answer that is there at once, or later.
+pub enum Answer<T> {
+    /// Now.
+    Ready(T),
+    /// When the future ends. It ends within the broker's own deadline.
+    Pending(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+/// Why a publication was not taken for certain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The broker cannot be reached: it was not published.
+    #[error("the broker cannot be reached")]
+    Unreachable,
+    /// No answer in time: it may have been published.
+    #[error("the broker did not answer in time")]
+    Timeout,
+    /// The broker refused it, and said why.
+    #[error("the broker refused the publication: {0}")]
+    Refused(String),
+}
+
+impl PublishError {
+    pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
+        Self::Refused(format!("the data has {bytes} bytes, and broker.payload_bytes is {limit}"))
+    }
+}
+
+/// Whether a broker's links stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// They have not stood yet.
+    Starting,
+    /// They stand.
+    Up,
+    /// They stood once; they are being rebuilt.
+    Down,
+}
+
+/// What a broker has counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Publications received that some shard wanted.
+    pub received: u64,
+    /// Publications that could not be decoded, and were told as gaps.
+    pub undecodable: u64,
+    /// Publications dropped at a full shard queue, and told as gaps.
+    pub overflowed: u64,
+    /// Publications received on channels that this node never subscribed to.
+    pub stray: u64,
+    /// Gaps signalled to shards, of all reasons.
+    pub gaps: u64,
+    /// Publications that were taken from this node.
+    pub published: u64,
+    /// Publications from this node that failed.
+    pub publish_errors: u64,
+    /// Times that a link was built anew after a break.
+    pub reconnects: u64,
+    /// Channels subscribed at the moment.
+    pub channels: u64,
+}

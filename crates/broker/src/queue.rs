@@ -1,0 +1,219 @@
+//! From a broker to a shard: a queue that is bounded in bytes. What does not fit is dropped, and the channels that lost
+//! something are named in band, where it was lost.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::publication::Publication;
+use ullim_protocol::session::SessionId;
+
+/// What a queued item costs beside its data.
+const ITEM_BYTES: usize = 128;
+
+/// What a shard hears from its broker. The order is the broker's, per channel.
+#[derive(Debug, Clone)]
+pub enum Relayed {
+    /// Every later publication of this channel will come, or a gap.
+    Joined(ChannelName),
+    /// Something was published.
+    Publication(Arc<Routed>),
+    /// Something may be missing here.
+    Gap(ChannelName, Gap),
+}
+
+/// A publication on its way to the subscribers of a channel.
+#[derive(Debug)]
+pub struct Routed {
+    /// Where it was published.
+    pub channel: ChannelName,
+    /// What was published.
+    pub publication: Publication,
+    /// The session that is not to hear it.
+    pub exclude: Option<SessionId>,
+    /// When this node received it, by the broker's clock in Unix milliseconds. `publication.time` may be the
+    /// publisher's own claim; gaps go by this one.
+    pub received: u64,
+}
+
+/// A queue for one shard that takes up to `limit_bytes`.
+pub fn shard_queue(limit_bytes: usize) -> (ShardQueue, ShardInbox) {
+    let shared = Arc::new(Shared { state: Mutex::default(), filled: Notify::new(), limit_bytes });
+    (ShardQueue(Arc::clone(&shared)), ShardInbox(shared))
+}
+
+/// The broker's end. Never waits.
+#[derive(Debug, Clone)]
+pub struct ShardQueue(Arc<Shared>);
+
+/// The shard's end.
+#[derive(Debug)]
+pub struct ShardInbox(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    filled: Notify,
+    limit_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    items: Vec<Relayed>,
+    bytes: usize,
+    /// Channels that lost publications since the last that was queued for them, and from when to when.
+    lost: HashMap<ChannelName, (u64, u64)>,
+    /// Gaps told because something did not fit.
+    overload_gaps: u64,
+}
+
+impl ShardQueue {
+    /// Queues `item`. A publication or a gap that does not fit is dropped, to be told as a gap of the reason `overload`
+    /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it.
+    pub fn push(&self, item: Relayed) -> bool {
+        let mut state = self.0.lock();
+        let was_empty = state.items.is_empty();
+        let queued = state.push(item, self.0.limit_bytes);
+        drop(state);
+        // Also when nothing was queued: the shard has a gap to hear of.
+        if was_empty {
+            self.0.filled.notify_one();
+        }
+        queued
+    }
+
+    /// How many gaps this queue has told of because something did not fit.
+    pub fn overload_gaps(&self) -> u64 {
+        self.0.lock().overload_gaps
+    }
+}
+
+impl ShardInbox {
+    /// Waits until something is queued.
+    pub async fn filled(&self) {
+        self.0.filled.notified().await;
+    }
+
+    /// Moves all that is queued to the end of `items`.
+    pub fn take(&self, items: &mut Vec<Relayed>) {
+        let mut state = self.0.lock();
+        items.append(&mut state.items);
+        state.bytes = 0;
+        let lost = std::mem::take(&mut state.lost);
+        state.overload_gaps += lost.len() as u64;
+        drop(state);
+        items.extend(lost.into_iter().map(|(channel, window)| overload(channel, window)));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
+        let (channel, from, to, size) = match &item {
+            Relayed::Joined(_) => {
+                self.items.push(item);
+                return true;
+            }
+            Relayed::Publication(routed) => {
+                let size = routed.publication.data.bytes().len() + ITEM_BYTES;
+                (&routed.channel, routed.received, routed.received, size)
+            }
+            Relayed::Gap(channel, gap) => (channel, gap.from, gap.to, ITEM_BYTES),
+        };
+        if self.bytes + size > limit_bytes {
+            let window = self.lost.entry(channel.clone()).or_insert((from, to));
+            *window = (window.0.min(from), window.1.max(to));
+            return false;
+        }
+        if let Some(window) = self.lost.remove(channel) {
+            self.overload_gaps += 1;
+            self.items.push(overload(channel.clone(), window));
+        }
+        self.bytes += size;
+        self.items.push(item);
+        true
+    }
+}
+
+fn overload(channel: ChannelName, (from, to): (u64, u64)) -> Relayed {
+    Relayed::Gap(channel, Gap { from, to, reason: GapReason::Overload })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ullim_protocol::publication::{Data, Publication};
+
+    use super::*;
+
+    fn publication(channel: &str, bytes: usize, received: u64) -> Relayed {
+        let data = Data::Binary(Bytes::from(vec![0; bytes]));
+        Relayed::Publication(Arc::new(Routed {
+            channel: ChannelName::parse(channel).unwrap(),
+            publication: Publication { data, time: received, headers: None },
+            exclude: None,
+            received,
+        }))
+    }
+
+    fn taken(inbox: &ShardInbox) -> Vec<String> {
+        let mut items = Vec::new();
+        inbox.take(&mut items);
+        let name = |item| match item {
+            Relayed::Joined(channel) => format!("joined {channel}"),
+            Relayed::Publication(routed) => format!("{} {}", routed.channel, routed.received),
+            Relayed::Gap(channel, gap) => {
+                format!("{channel} {}-{} {}", gap.from, gap.to, gap.reason.name())
+            }
+        };
+        items.into_iter().map(name).collect()
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_where_it_was_lost() {
+        let (queue, inbox) = shard_queue(2 * (ITEM_BYTES + 10));
+        assert!(queue.push(publication("a", 10, 1)));
+        assert!(queue.push(publication("b", 5, 2)));
+        assert!(!queue.push(publication("a", 10, 3)));
+        assert!(!queue.push(publication("a", 10, 4)));
+        assert_eq!(taken(&inbox), ["a 1", "b 2", "a 3-4 overload"]);
+        assert!(queue.push(publication("a", 10, 5)));
+        assert_eq!(taken(&inbox), ["a 5"]);
+        assert_eq!(queue.overload_gaps(), 1);
+    }
+
+    #[test]
+    fn a_later_publication_that_fits_comes_after_the_gap() {
+        let (queue, inbox) = shard_queue(ITEM_BYTES + 100);
+        assert!(!queue.push(publication("a", 101, 1)));
+        assert!(queue.push(publication("a", 10, 2)));
+        assert_eq!(taken(&inbox), ["a 1-1 overload", "a 2"]);
+    }
+
+    #[test]
+    fn gaps_beyond_the_limit_become_one_and_joins_always_fit() {
+        let (queue, inbox) = shard_queue(ITEM_BYTES);
+        let channel = ChannelName::parse("a").unwrap();
+        let gap = |at| Gap { from: at, to: at, reason: GapReason::Undecodable };
+        for at in 1..=1000 {
+            assert_eq!(queue.push(Relayed::Gap(channel.clone(), gap(at))), at == 1);
+        }
+        assert!(queue.push(Relayed::Joined(channel)));
+        assert_eq!(taken(&inbox), ["a 1-1 undecodable", "joined a", "a 2-1000 overload"]);
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_woken_even_if_all_that_came_was_too_large() {
+        let (queue, inbox) = shard_queue(10);
+        assert!(!queue.push(publication("a", 11, 1)));
+        inbox.filled().await;
+        assert_eq!(taken(&inbox), ["a 1-1 overload"]);
+    }
+}

@@ -1,0 +1,188 @@
+//! The broker over a Redis server: one link that subscribes, one that publishes (`docs/redis.md`). Both are rebuilt for
+//! ever; what may be lost meanwhile is told as gaps.
+//!
+//! * `address`, `socket`: where Redis is, and connections to it
+//! * `handshake`, `resp`, `subscription`: the subscription link, what it speaks, what it does
+//! * `relay`: what it hears, on its way to the shards
+//! * `lane`, `command`: publications on their way to Redis, and the link that carries them
+//! * `encode`: what a payload is
+//! * `clock`: Redis' time
+//! * `outage`: how breaks are told, and the wait between attempts
+
+mod address;
+mod clock;
+mod command;
+mod encode;
+mod handshake;
+mod lane;
+mod outage;
+mod relay;
+mod resp;
+mod socket;
+mod subscription;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+use ullim_protocol::channel::ChannelName;
+
+pub use address::AddressError;
+
+use crate::config::RedisConfig;
+use crate::interest::Interest;
+use crate::queue::ShardQueue;
+use crate::tally::Tally;
+use crate::{Answer, Broker, Config, Counters, PayloadRules, PublishError, PublishRequest, ShardId, Status};
+use address::{Address, WireNames};
+use clock::Clock;
+use lane::Lane;
+use outage::Standing;
+
+/// Joins nodes over Redis. Its links end when it is dropped.
+#[derive(Debug)]
+pub struct RedisBroker {
+    shared: Arc<Shared>,
+    links: TaskTracker,
+    stop: DropGuard,
+}
+
+/// What the broker and its links share.
+#[derive(Debug)]
+struct Shared {
+    address: Address,
+    names: WireNames,
+    rules: PayloadRules,
+    payload_bytes: usize,
+    config: RedisConfig,
+    /// The zero of the monotonic times in the table of interest.
+    started: Instant,
+    clock: Clock,
+    interest: Mutex<Interest>,
+    /// The subscription link has something to do.
+    interest_changed: Notify,
+    lane: Lane,
+    tally: Tally,
+    subscription: Standing,
+    command: Standing,
+}
+
+impl Shared {
+    fn interest(&self) -> MutexGuard<'_, Interest> {
+        self.interest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most bytes of one message that are kept: data, envelope, and names.
+    fn reply_bytes(&self) -> usize {
+        self.payload_bytes.saturating_add(encode::ENVELOPE_BYTES)
+    }
+}
+
+impl RedisBroker {
+    /// Starts the links in the background; whether Redis is there is a matter of [`status`](Broker::status). Logs when
+    /// a link breaks and when it is back.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time.
+    pub fn start(config: &Config, rules: PayloadRules) -> Result<Arc<Self>, AddressError> {
+        let started = Instant::now();
+        let shared = Arc::new(Shared {
+            address: Address::parse(&config.redis.url)?,
+            names: WireNames::new(&config.redis.prefix)?,
+            rules,
+            payload_bytes: config.payload_bytes,
+            config: config.redis.clone(),
+            started,
+            clock: Clock::new(started),
+            interest: Mutex::new(Interest::new(config.redis.cooldown)),
+            interest_changed: Notify::new(),
+            lane: Lane::default(),
+            tally: Tally::default(),
+            subscription: Standing::new("subscription"),
+            command: Standing::new("command"),
+        });
+        let stop = CancellationToken::new();
+        let links = TaskTracker::new();
+        links.spawn(subscription::run(Arc::clone(&shared), stop.clone()));
+        links.spawn(command::run(Arc::clone(&shared), stop.clone()));
+        links.close();
+        Ok(Arc::new(Self { shared, links, stop: stop.drop_guard() }))
+    }
+
+    /// Closes the links, and waits until they are closed. Shards hear nothing more, publications are refused.
+    pub async fn stop(&self) {
+        self.stop.token().cancel();
+        self.links.wait().await;
+    }
+}
+
+impl Broker for RedisBroker {
+    fn attach(&self, queue: ShardQueue) -> ShardId {
+        self.shared.interest().attach(queue)
+    }
+
+    fn subscribe(&self, shard: ShardId, channel: &ChannelName) {
+        if self.shared.interest().subscribe(shard, channel) {
+            self.shared.interest_changed.notify_one();
+        }
+    }
+
+    fn unsubscribe(&self, shard: ShardId, channel: &ChannelName) {
+        let now = self.shared.started.elapsed();
+        if self.shared.interest().unsubscribe(shard, channel, now) {
+            self.shared.interest_changed.notify_one();
+        }
+    }
+
+    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+        let shared = &self.shared;
+        let bytes = request.data.bytes().len();
+        let queued = match bytes <= shared.payload_bytes {
+            false => Err(PublishError::too_large(bytes, shared.payload_bytes)),
+            true => {
+                let channel = request.channel.clone();
+                let rule = shared.rules.of(&channel);
+                let payload = encode::encode(request, rule, self.now());
+                shared.lane.push(channel, payload, shared.config.command_timeout)
+            }
+        };
+        match queued {
+            // It has its place in the lane already, whenever its future is polled.
+            Ok(waiting) => {
+                let answer = timeout(shared.config.command_timeout, waiting);
+                Answer::Pending(Box::pin(async {
+                    match answer.await {
+                        Ok(Ok(result)) => result,
+                        // Too late, or the link ended with the request in its hands.
+                        Ok(Err(_)) | Err(_) => Err(PublishError::Timeout),
+                    }
+                }))
+            }
+            Err(error) => {
+                shared.tally.publish_errors.add(1);
+                Answer::Ready(Err(error))
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.shared.clock.millis(Instant::now())
+    }
+
+    fn status(&self) -> Status {
+        match (self.shared.subscription.status(), self.shared.command.status()) {
+            (Status::Up, Status::Up) => Status::Up,
+            (Status::Starting, _) | (_, Status::Starting) => Status::Starting,
+            _ => Status::Down,
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let interest = self.shared.interest();
+        let (gaps, channels) = (interest.overload_gaps(), interest.channels_confirmed());
+        drop(interest);
+        self.shared.tally.counters(gaps, channels)
+    }
+}

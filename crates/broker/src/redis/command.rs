@@ -1,0 +1,156 @@
+//! The command link: `PUBLISH` in small batches, and `TIME`, which proves the link and sets the clock. Nothing is ever
+//! repeated.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::lane::{Batch, Request};
+use super::outage::Backoff;
+use super::socket;
+use crate::PublishError;
+
+/// Builds the link again and again, until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let link = stop.run_until_cancelled(supervise(&shared)).await;
+    debug_assert!(link.is_none(), "the supervisor never ends by itself");
+    refuse_waiting(&shared);
+}
+
+async fn supervise(shared: &Shared) {
+    let mut backoff = Backoff::default();
+    loop {
+        let reason = match connect(shared).await {
+            Ok(link) => {
+                let since = Instant::now();
+                if shared.command.up(&shared.address) {
+                    shared.tally.reconnects.add(1);
+                }
+                shared.lane.open();
+                let reason = link.serve(shared).await;
+                refuse_waiting(shared);
+                backoff.stood(since, Instant::now());
+                reason
+            }
+            Err(reason) => reason,
+        };
+        shared.command.down(&shared.address, &reason);
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+fn refuse_waiting(shared: &Shared) {
+    let waiting = shared.lane.close();
+    shared.tally.publish_errors.add(waiting.len() as u64);
+    for request in waiting {
+        request.answer(Err(PublishError::Unreachable));
+    }
+}
+
+struct Link {
+    connection: MultiplexedConnection,
+    /// redis-rs has seen the connection end.
+    ended: Arc<Notify>,
+}
+
+async fn connect(shared: &Shared) -> Result<Link, String> {
+    let deadline = shared.config.ping_timeout;
+    let info = shared.address.connection_info().map_err(|error| error.to_string())?;
+    let info = info.set_tcp_settings(socket::settings(deadline));
+    let client = redis::Client::open(info).map_err(|error| error.to_string())?;
+    let ended = Arc::new(Notify::new());
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(deadline))
+        .set_response_timeout(Some(shared.config.command_timeout))
+        .set_push_sender({
+            let ended = Arc::clone(&ended);
+            move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    ended.notify_one();
+                }
+                Ok::<(), std::convert::Infallible>(())
+            }
+        });
+    let set_up = async {
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut link = Link { connection, ended };
+        link.read_time(shared).await?;
+        RedisResult::Ok(link)
+    };
+    match timeout(deadline, set_up).await {
+        Ok(link) => link.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {deadline:?}")),
+    }
+}
+
+impl Link {
+    /// Publishes what comes, until the link breaks; says why.
+    async fn serve(mut self, shared: &Shared) -> String {
+        let mut prove = interval(shared.config.ping_interval.max(Duration::from_millis(10)));
+        prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let ended = Arc::clone(&self.ended);
+        loop {
+            let served = tokio::select! {
+                () = ended.notified() => return "redis closed the connection".to_owned(),
+                _ = prove.tick() => self.read_time(shared).await,
+                () = shared.lane.filled() => self.publish_waiting(shared).await,
+            };
+            if let Err(error) = served {
+                return error.to_string();
+            }
+        }
+    }
+
+    async fn read_time(&mut self, shared: &Shared) -> RedisResult<()> {
+        let asked = Instant::now();
+        let (seconds, micros) = redis::cmd("TIME").query_async(&mut self.connection).await?;
+        shared.clock.learn(seconds, micros, asked, Instant::now());
+        Ok(())
+    }
+
+    async fn publish_waiting(&mut self, shared: &Shared) -> RedisResult<()> {
+        let Batch { due, late } = shared.lane.take();
+        shared.tally.publish_errors.add(late.len() as u64);
+        for request in late {
+            request.answer(Err(PublishError::Unreachable));
+        }
+        match due.is_empty() {
+            true => Ok(()),
+            false => self.publish(shared, due).await,
+        }
+    }
+
+    async fn publish(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<()> {
+        let mut commands = redis::Pipeline::with_capacity(requests.len());
+        for request in &requests {
+            let name = shared.names.write(request.channel.as_str());
+            commands.cmd("PUBLISH").arg(name).arg(&request.payload[..]);
+        }
+        commands.ignore_errors();
+        let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(&mut self.connection).await;
+        let (answers, broken) = match answers {
+            Ok(answers) => (answers, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut answers = answers.into_iter();
+        for request in requests {
+            let result = match answers.next() {
+                Some(Ok(_)) => Ok(()),
+                Some(Err(error)) => Err(PublishError::Refused(error.to_string())),
+                None => Err(PublishError::Timeout),
+            };
+            match result {
+                Ok(()) => shared.tally.published.add(1),
+                Err(_) => shared.tally.publish_errors.add(1),
+            }
+            request.answer(result);
+        }
+        broken.map_or(Ok(()), Err)
+    }
+}

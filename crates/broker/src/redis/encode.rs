@@ -1,0 +1,130 @@
+//! Publications as they travel in Redis: raw where the receiver can tell their kind, else in an envelope.
+
+use bytes::Bytes;
+use ullim_protocol::envelope::{self, Envelope, EnvelopeError};
+use ullim_protocol::publication::{Data, Headers, PayloadRule, Publication};
+use ullim_protocol::session::SessionId;
+
+use crate::PublishRequest;
+
+/// The most bytes that an envelope adds to its data: headers of 4 KiB, each byte escaped as six, and the rest.
+pub(super) const ENVELOPE_BYTES: usize = 64 << 10;
+
+/// The payload that carries `request`. `time` goes with what needs an envelope.
+pub(super) fn encode(request: PublishRequest, rule: PayloadRule, time: u64) -> Bytes {
+    let PublishRequest { channel: _, data, headers, exclude } = request;
+    let raw = headers.is_none() && exclude.is_none() && !envelope::is_envelope(data.bytes()) && rule.restores(&data);
+    if raw {
+        return match data {
+            Data::Json(bytes) | Data::Text(bytes) | Data::Binary(bytes) => bytes,
+        };
+    }
+    let mut payload = Vec::with_capacity(data.bytes().len() + 128);
+    envelope::encode(&Envelope { data, time: Some(time), exclude, headers }, &mut payload);
+    payload.into()
+}
+
+/// What a payload says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Decoded {
+    pub(super) publication: Publication,
+    pub(super) exclude: Option<SessionId>,
+}
+
+/// Why a payload says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("the namespace takes {0:?} only")]
+    Kind(PayloadRule),
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error("the data has {0} bytes")]
+    TooLarge(u64),
+    #[error("the payload is not a string")]
+    NotAString,
+}
+
+/// Reads a payload that was received at `received`, with at most `limit` bytes of data.
+pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: usize) -> Result<Decoded, DecodeError> {
+    let (data, time, headers, exclude): (Data, u64, Option<Headers>, Option<SessionId>) =
+        match envelope::is_envelope(&payload) {
+            true => {
+                let envelope = envelope::decode(payload)?;
+                let time = envelope.time.unwrap_or(received);
+                (envelope.data, time, envelope.headers, envelope.exclude)
+            }
+            false if payload.len() > limit => {
+                return Err(DecodeError::TooLarge(payload.len() as u64));
+            }
+            false => (rule.classify(payload).ok_or(DecodeError::Kind(rule))?, received, None, None),
+        };
+    match data.bytes().len() {
+        bytes if bytes > limit => Err(DecodeError::TooLarge(bytes as u64)),
+        _ => Ok(Decoded { publication: Publication { data, time, headers }, exclude }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ullim_protocol::channel::ChannelName;
+
+    use super::*;
+
+    fn request(data: Data) -> PublishRequest {
+        PublishRequest { channel: ChannelName::parse("chat:1").unwrap(), data, headers: None, exclude: None }
+    }
+
+    #[test]
+    fn every_kind_comes_back_under_every_rule() {
+        let all = [
+            Data::Json(Bytes::from_static(b"{\"a\":1}")),
+            Data::Text(Bytes::from_static(b"hello")),
+            Data::Text(Bytes::from_static(b"42")),
+            Data::Text(Bytes::new()),
+            Data::Binary(Bytes::from_static(b"hello")),
+            Data::Binary(Bytes::from_static(b"\xff\x00")),
+            Data::Binary(Bytes::from_static(b"\x89ULLIM\r\n\x01\x00")),
+            Data::Binary(Bytes::new()),
+        ];
+        for rule in [PayloadRule::Auto, PayloadRule::Json, PayloadRule::Text, PayloadRule::Binary] {
+            for data in &all {
+                let payload = encode(request(data.clone()), rule, 7);
+                let decoded = decode(payload, rule, 9, 100).unwrap();
+                assert_eq!(&decoded.publication.data, data, "{rule:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_needs_no_envelope_travels_raw() {
+        let data = Bytes::from_static(b"{\"a\":1}");
+        let payload = encode(request(Data::Json(data.clone())), PayloadRule::Auto, 7);
+        assert_eq!(payload, data);
+    }
+
+    #[test]
+    fn metadata_travels_with_the_time_of_publishing() {
+        let headers = Headers::new(BTreeMap::from([("trace".to_owned(), "1f".to_owned())]));
+        let mut request = request(Data::Text(Bytes::from_static(b"hi")));
+        request.headers = headers.clone();
+        request.exclude = Some(SessionId([7; 16]));
+        let payload = encode(request, PayloadRule::Auto, 7);
+        let decoded = decode(payload, PayloadRule::Auto, 9, 100).unwrap();
+        assert_eq!(decoded.exclude, Some(SessionId([7; 16])));
+        assert_eq!(decoded.publication.headers, headers);
+        assert_eq!(decoded.publication.time, 7);
+    }
+
+    #[test]
+    fn the_limit_is_on_the_data_not_on_its_envelope() {
+        let mut request = request(Data::Text(Bytes::from_static(b"0123456789")));
+        request.exclude = Some(SessionId([7; 16]));
+        let payload = encode(request, PayloadRule::Auto, 7);
+        assert!(decode(payload.clone(), PayloadRule::Auto, 9, 10).is_ok());
+        assert!(matches!(decode(payload, PayloadRule::Auto, 9, 9), Err(DecodeError::TooLarge(10))));
+        let raw = Bytes::from_static(b"0123456789");
+        assert!(decode(raw, PayloadRule::Auto, 9, 9).is_err());
+    }
+}

@@ -1,0 +1,54 @@
+//! What is published in Redis, from the subscription link to the queues of the shards. Never waits.
+
+use tokio::time::Instant;
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::outgoing::{Gap, GapReason};
+
+use super::Shared;
+use super::encode::{self, Decoded};
+use super::resp::Value;
+use crate::queue::Routed;
+
+/// Takes a message: what it was published to, and what.
+pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value) {
+    let name = match wire_name {
+        Value::Text(wire_name) => shared.names.read(wire_name),
+        _ => None,
+    };
+    let Some(name) = name else {
+        shared.tally.stray.add(1);
+        return;
+    };
+    // Nobody hears a channel that is cooling down.
+    let Some(channel) = shared.interest().heard(name) else {
+        return;
+    };
+    shared.tally.received.add(1);
+    let received = shared.clock.millis(Instant::now());
+    match decode(shared, &channel, payload, received) {
+        Ok(Decoded { publication, exclude }) => {
+            let told = shared.interest().route(Routed { channel, publication, exclude, received });
+            shared.tally.overflowed.add(told.dropped);
+        }
+        Err(error) => {
+            tracing::debug!(%channel, %error, "dropped a publication that cannot be decoded");
+            shared.tally.undecodable.add(1);
+            let gap = Gap { from: received, to: received, reason: GapReason::Undecodable };
+            let told = shared.interest().tell_gap(channel, gap);
+            shared.tally.gaps.add(told.queued);
+        }
+    }
+}
+
+fn decode(
+    shared: &Shared,
+    channel: &ChannelName,
+    payload: Value,
+    received: u64,
+) -> Result<Decoded, encode::DecodeError> {
+    match payload {
+        Value::Text(payload) => encode::decode(payload, shared.rules.of(channel), received, shared.payload_bytes),
+        Value::Oversized(bytes) => Err(encode::DecodeError::TooLarge(bytes)),
+        _ => Err(encode::DecodeError::NotAString),
+    }
+}

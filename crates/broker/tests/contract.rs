@@ -1,0 +1,80 @@
+//! What every broker does, whatever joins the nodes: each case runs against each broker.
+
+// Clippy exempts only functions that are marked as tests, and this is all test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "contract/cases.rs"]
+mod cases;
+#[path = "fixture/redis_server.rs"]
+mod redis_server;
+#[path = "fixture/shard.rs"]
+mod shard;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_server::RedisServer;
+use ullim_broker::memory::MemoryBroker;
+use ullim_broker::redis::RedisBroker;
+use ullim_broker::{Broker, Config, PayloadRules, Status};
+use ullim_protocol::publication::PayloadRule;
+
+/// A broker that is up, and what it needs.
+pub(crate) struct Fixture {
+    broker: Arc<dyn Broker>,
+    _server: Option<RedisServer>,
+}
+
+fn config() -> Config {
+    let mut config = Config { payload_bytes: 100_000, ..Config::default() };
+    config.redis.cooldown = Duration::from_millis(50);
+    config
+}
+
+/// A namespace for each rule, named like it.
+fn rules() -> PayloadRules {
+    use PayloadRule::{Auto, Binary, Json, Text};
+    let rules = [("auto", Auto), ("json", Json), ("text", Text), ("binary", Binary)];
+    PayloadRules::new(HashMap::from(rules.map(|(name, rule)| (name.to_owned(), rule))))
+}
+
+async fn memory() -> Fixture {
+    Fixture { broker: Arc::new(MemoryBroker::new(&config(), rules())), _server: None }
+}
+
+async fn redis() -> Fixture {
+    let server = RedisServer::start().await;
+    let mut config = config();
+    config.redis.url = server.url();
+    let broker = RedisBroker::start(&config, rules()).unwrap();
+    shard::until("up", || broker.status() == Status::Up).await;
+    Fixture { broker, _server: Some(server) }
+}
+
+macro_rules! contract {
+    ($($case:ident)*) => {
+        mod memory_broker {
+            $(#[tokio::test] async fn $case() { super::cases::$case(super::memory().await).await; })*
+        }
+        mod redis_broker {
+            $(#[tokio::test] async fn $case() { super::cases::$case(super::redis().await).await; })*
+        }
+    };
+}
+
+contract! {
+    joining_comes_before_publications_and_they_keep_their_order
+    data_of_every_kind_comes_back_in_every_namespace
+    headers_and_exclusion_come_along
+    each_shard_hears_its_own_channels_once
+    who_has_left_hears_nothing
+    subscribing_twice_joins_once
+    who_returns_joins_again
+    a_channel_that_nobody_wants_is_forgotten_and_can_return
+    a_full_queue_is_a_gap_where_it_overflowed
+    data_above_the_limit_is_refused
+    many_channels_are_joined_and_heard
+    the_order_is_that_of_the_calls_not_of_the_polls
+    times_and_counters_tell_what_happened
+}

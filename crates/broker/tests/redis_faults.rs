@@ -1,0 +1,88 @@
+//! What the Redis broker does when Redis, or the way to it, fails: every hole is told once, nothing else is.
+
+// Clippy exempts only functions that are marked as tests, and this is all test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "redis_faults/contents.rs"]
+mod contents;
+#[path = "redis_faults/outages.rs"]
+mod outages;
+#[path = "redis_faults/proxy.rs"]
+mod proxy;
+#[path = "redis_faults/publisher.rs"]
+mod publisher;
+#[path = "fixture/redis_server.rs"]
+mod redis_server;
+#[path = "fixture/shard.rs"]
+mod shard;
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis_server::RedisServer;
+use ullim_broker::redis::RedisBroker;
+use ullim_broker::{Answer, Broker, Config, PayloadRules, PublishError, PublishRequest, Status};
+use ullim_protocol::publication::Data;
+
+const ROOMY: usize = 256 << 20;
+
+fn config(url: String) -> Config {
+    let mut config = Config::default();
+    config.redis.url = url;
+    config.redis.ping_interval = Duration::from_millis(200);
+    config.redis.ping_timeout = Duration::from_secs(1);
+    config.redis.command_timeout = Duration::from_secs(1);
+    config
+}
+
+async fn up(broker: &RedisBroker) {
+    shard::until("up", || broker.status() == Status::Up).await;
+}
+
+async fn broker(server: &RedisServer) -> Arc<RedisBroker> {
+    broker_at(server.url()).await
+}
+
+async fn broker_at(url: String) -> Arc<RedisBroker> {
+    let broker = RedisBroker::start(&config(url), PayloadRules::default()).unwrap();
+    up(&broker).await;
+    broker
+}
+
+async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<(), PublishError> {
+    let request = PublishRequest {
+        channel: shard::name(channel),
+        data: Data::Text(text.to_owned().into()),
+        headers: None,
+        exclude: None,
+    };
+    match broker.publish(request) {
+        Answer::Ready(result) => result,
+        Answer::Pending(result) => result.await,
+    }
+}
+
+impl RedisServer {
+    /// Sends the server's process a signal.
+    fn signal(&self, signal: &str) {
+        let pid = self.process.as_ref().unwrap().id().to_string();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Kills the server, and waits until it is gone.
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// Runs one command, and returns its reply.
+    async fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        let mut client = self.client().await.unwrap();
+        let mut redis_command = redis::cmd(command[0]);
+        redis_command.arg(&command[1..]);
+        redis_command.query_async(&mut client).await.unwrap()
+    }
+}

@@ -1,0 +1,149 @@
+//! What others publish: raw, wrong, too large. And what a node may do in Redis.
+
+use ullim_broker::redis::RedisBroker;
+use ullim_broker::{Broker, PayloadRules, Relayed};
+use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::publication::Kind;
+
+use super::redis_server::RedisServer;
+use super::shard::{Shard, until};
+use super::{ROOMY, broker, config, publish, up};
+
+async fn next_gap(shard: &mut Shard, channel: &str) -> Gap {
+    match shard.next().await {
+        Relayed::Gap(of, gap) if of.as_str() == channel => gap,
+        other => panic!("not a gap of {channel}: {other:?}"),
+    }
+}
+
+async fn publish_raw(server: &RedisServer, channel: &str, payload: &[u8]) {
+    let mut client = server.client().await.unwrap();
+    client.set_response_timeout(std::time::Duration::from_secs(10));
+    let mut command = redis::cmd("PUBLISH");
+    command.arg(channel).arg(payload);
+    command.query_async::<u64>(&mut client).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plain_publish_is_heard_with_the_time_of_redis() {
+    let server = RedisServer::start().await;
+    let broker = broker(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    shard.join(&*broker, "chat:1").await;
+    let cases: [(&[u8], Kind); 3] = [(b"{\"a\":1}", Kind::Json), (b"hello", Kind::Text), (b"\xff\r\n", Kind::Binary)];
+    for (payload, kind) in cases {
+        let (seconds, _): (u64, u64) = server.run(&["TIME"]).await;
+        publish_raw(&server, "ullim:{chat:1}", payload).await;
+        let Relayed::Publication(routed) = shard.next().await else { panic!() };
+        assert_eq!(routed.publication.data.kind(), kind);
+        assert_eq!(&routed.publication.data.bytes()[..], payload);
+        assert!(routed.publication.time.abs_diff(seconds * 1000) < 5_000);
+    }
+}
+
+#[tokio::test]
+async fn envelopes_that_cannot_be_decoded_are_gaps_in_their_place() {
+    let server = RedisServer::start().await;
+    let broker = broker(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    shard.join(&*broker, "a").await;
+    let garbage: [&[u8]; 4] = [
+        b"\x89ULLIM\r\n",
+        b"\x89ULLIM\r\n\x02\x00",
+        b"\x89ULLIM\r\n\x01\xff\x00\x00\x00",
+        b"\x89ULLIM\r\n\x01\x81\x00\x01\x01\x00not JSON",
+    ];
+    for payload in garbage {
+        let before = broker.now();
+        publish_raw(&server, "ullim:{a}", payload).await;
+        publish_raw(&server, "ullim:{a}", b"fine").await;
+        let gap = next_gap(&mut shard, "a").await;
+        assert_eq!((gap.from, gap.reason), (gap.to, GapReason::Undecodable));
+        assert!((before..=broker.now()).contains(&gap.to));
+        assert_eq!(shard.next_data("a").await, "fine");
+    }
+    let counters = broker.counters();
+    assert_eq!((counters.undecodable, counters.gaps, counters.reconnects), (4, 4, 0));
+}
+
+#[tokio::test]
+async fn a_payload_above_the_limit_is_a_gap_and_not_a_broken_link() {
+    let server = RedisServer::start().await;
+    let broker = broker(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    shard.join(&*broker, "a").await;
+    for bytes in [(16 << 20) + 1, 20 << 20] {
+        publish_raw(&server, "ullim:{a}", &vec![b'x'; bytes]).await;
+        assert_eq!(next_gap(&mut shard, "a").await.reason, GapReason::Undecodable);
+    }
+    publish_raw(&server, "ullim:{a}", &vec![b'x'; 16 << 20]).await;
+    assert_eq!(shard.next_data("a").await.len(), 16 << 20);
+    assert_eq!(broker.counters().reconnects, 0);
+}
+
+#[tokio::test]
+async fn a_payload_that_makes_redis_cut_the_link_is_one_gap() {
+    let server = RedisServer::start().await;
+    let broker = broker(&server).await;
+    let mut shards: Vec<Shard> = (0..2).map(|_| Shard::attach(&*broker, ROOMY)).collect();
+    for shard in &mut shards {
+        for channel in ["a", "quiet"] {
+            shard.join(&*broker, channel).await;
+        }
+    }
+    let before = broker.now();
+    publish_raw(&server, "ullim:{a}", &vec![b'x'; 40 << 20]).await;
+    let published = broker.now();
+    for shard in &mut shards {
+        let mut channels = Vec::new();
+        for _ in 0..2 {
+            let Relayed::Gap(channel, gap) = shard.next().await else { panic!() };
+            assert_eq!(gap.reason, GapReason::BrokerLink);
+            assert!(gap.from <= published && before <= gap.to, "{gap:?} {before}-{published}");
+            channels.push(channel.to_string());
+        }
+        channels.sort_unstable();
+        assert_eq!(channels, ["a", "quiet"]);
+    }
+    until("rebuilt", || broker.counters().reconnects >= 1).await;
+    publish_raw(&server, "ullim:{a}", b"after").await;
+    for shard in &mut shards {
+        assert_eq!(shard.next_data("a").await, "after");
+    }
+    assert_eq!(broker.counters().gaps, 4);
+}
+
+#[tokio::test]
+async fn nodes_hear_each_other_and_other_prefixes_are_other_clusters() {
+    let server = RedisServer::start().await;
+    let first = broker(&server).await;
+    let second = broker(&server).await;
+    let mut other_config = config(server.url());
+    other_config.redis.prefix = "other".to_owned();
+    let other = RedisBroker::start(&other_config, PayloadRules::default()).unwrap();
+    up(&other).await;
+    let mut shard = Shard::attach(&*first, ROOMY);
+    shard.join(&*first, "a").await;
+    assert_eq!(publish(&other, "a", "not for us").await, Ok(()));
+    assert_eq!(publish(&second, "a", "for us").await, Ok(()));
+    assert_eq!(shard.next_data("a").await, "for us");
+}
+
+#[tokio::test]
+async fn the_documented_rights_suffice() {
+    let server = RedisServer::start().await;
+    let rights = "+hello +auth +client|setname +subscribe +unsubscribe +publish +ping +time \
+                  resetchannels &ullim:*";
+    let mut command = vec!["ACL", "SETUSER", "node", "on", ">p@ss"];
+    command.extend(rights.split_whitespace());
+    server.run::<()>(&command).await;
+    let url = server.url().replace("redis://", "redis://node:p%40ss@");
+    let broker = RedisBroker::start(&config(url), PayloadRules::default()).unwrap();
+    up(&broker).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    shard.join(&*broker, "a").await;
+    assert_eq!(publish(&broker, "a", "heard").await, Ok(()));
+    assert_eq!(shard.next_data("a").await, "heard");
+    let names: String = server.run(&["CLIENT", "LIST"]).await;
+    assert!(names.contains(&format!("name=ullim-sub-{}", std::process::id())));
+}

@@ -1,0 +1,79 @@
+//! What one connection is told in a row goes out in one write.
+
+use ullim_protocol::outgoing::Outgoing;
+
+use crate::connection::ConnectionId;
+use crate::hub::Hub;
+use crate::outlet::{Encode, Outlet, Wire};
+
+/// Messages for one connection that have not been written yet.
+#[derive(Default)]
+pub(crate) struct Cork {
+    slot: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Cork {
+    /// Whether it is this connection's.
+    pub(crate) fn holds(&self, slot: u32) -> bool {
+        self.slot == Some(slot)
+    }
+
+    /// Throws away what this connection was told.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        if self.holds(slot) {
+            self.slot = None;
+            self.bytes.clear();
+        }
+    }
+}
+
+impl<O: Outlet, E: Encode> Hub<O, E> {
+    /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
+    pub(crate) fn tell(&mut self, slot: u32, message: &Outgoing<'_>) {
+        self.corked(slot, |encode, wire, out| encode.message(wire, message, out));
+    }
+
+    pub(crate) fn corked(&mut self, slot: u32, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
+        if self.cork.slot != Some(slot) {
+            self.uncork();
+            self.cork.slot = Some(slot);
+        }
+        if let Some(connection) = self.connections.get(slot as usize) {
+            write(&self.encode, connection.wire, &mut self.cork.bytes);
+        }
+    }
+
+    /// Writes what was told last. Call it when a connection's input is used up.
+    pub fn uncork(&mut self) {
+        let Some(slot) = self.cork.slot.take() else {
+            return;
+        };
+        let bytes = std::mem::take(&mut self.cork.bytes);
+        if let Some(connection) = self.connections.get_mut(slot as usize)
+            && !connection.closing
+            && !bytes.is_empty()
+        {
+            let generation = connection.generation;
+            let sent = connection.send_own(&bytes);
+            self.after_sending(ConnectionId { slot, generation }, sent.is_ok());
+        }
+        self.cork.bytes = bytes;
+        self.cork.bytes.clear();
+    }
+
+    /// Closes a connection whose outlet refused, or whose client does not read.
+    pub(crate) fn after_sending(&mut self, id: ConnectionId, sent: bool) {
+        if !sent {
+            return self.lost(id);
+        }
+        let limit = self.config.queue_bytes;
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        if connection.outbox.bytes() > limit && !connection.closing {
+            self.counters.dropped_slow += 1;
+            self.close_slow(id, limit);
+        }
+    }
+}

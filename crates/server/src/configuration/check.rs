@@ -1,0 +1,137 @@
+//! What types cannot say of a configuration.
+
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use ullim_auth::Verifier;
+use ullim_broker::config::Kind;
+use ullim_protocol::channel::ChannelName;
+
+use super::Settings;
+use crate::file_limit;
+
+/// Connections and files that a node needs beside its clients'.
+const SPARE_FILES: u64 = 100;
+
+/// The most shards that a broker numbers.
+const MAX_SHARDS: usize = 64;
+
+/// All that is wrong, a sentence each.
+pub(super) fn check(settings: &Settings) -> Vec<String> {
+    let mut problems = Vec::new();
+    auth(settings, &mut problems);
+    limits(settings, &mut problems);
+    client(settings, &mut problems);
+    redis(settings, &mut problems);
+    namespaces(settings, &mut problems);
+    if let Err(error) = EnvFilter::try_new(&settings.log.level) {
+        problems.push(format!("log.level: {error}"));
+    }
+    problems
+}
+
+/// What works, but hardly as it was meant, a sentence each.
+pub(super) fn doubts(settings: &Settings) -> Vec<String> {
+    let no_namespace = "no namespace is configured, so there is no channel: add a section [namespaces.default]";
+    if settings.namespaces.0.is_empty() { vec![no_namespace.to_owned()] } else { Vec::new() }
+}
+
+fn auth(settings: &Settings, problems: &mut Vec<String>) {
+    if let Err(error) = Verifier::new(&settings.auth) {
+        problems.push(error.to_string());
+    }
+    if settings.internal.api_key.as_ref().is_some_and(|key| key.expose().is_empty()) {
+        problems.push("internal.api_key is empty: leave it out to turn publishing over HTTP off".to_owned());
+    }
+}
+
+fn limits(settings: &Settings, problems: &mut Vec<String>) {
+    let Settings { client, broker, hub, .. } = settings;
+    let sizes = [
+        ("client.header_bytes", client.header_bytes),
+        ("client.message_bytes", client.message_bytes),
+        ("client.message_fragments", client.message_fragments),
+        ("client.max_connections", client.max_connections.unwrap_or(1)),
+        ("broker.payload_bytes", broker.payload_bytes),
+        ("hub.subscriptions", hub.subscriptions),
+        ("hub.queue_bytes", hub.queue_bytes),
+        ("hub.commands_per_second", hub.commands_per_second as usize),
+    ];
+    let durations = [
+        ("client.handshake_timeout", client.handshake_timeout),
+        ("client.close_timeout", client.close_timeout),
+        ("broker.redis.ping_interval", broker.redis.ping_interval),
+        ("broker.redis.ping_timeout", broker.redis.ping_timeout),
+        ("broker.redis.command_timeout", broker.redis.command_timeout),
+        ("hub.connect_timeout", hub.connect_timeout),
+        ("hub.ping_interval", hub.ping_interval),
+        ("hub.subscribe_timeout", hub.subscribe_timeout),
+    ];
+    let zero_sizes = sizes.iter().filter(|(_, size)| *size == 0).map(|(key, _)| key);
+    let zero_durations = durations.iter().filter(|(_, duration)| *duration == Duration::ZERO).map(|(key, _)| key);
+    problems.extend(zero_sizes.chain(zero_durations).map(|key| format!("{key} must be more than 0")));
+    if broker.shard_queue_bytes < broker.payload_bytes {
+        problems.push("broker.shard_queue_bytes must be at least broker.payload_bytes".to_owned());
+    }
+}
+
+fn client(settings: &Settings, problems: &mut Vec<String>) {
+    let client = &settings.client;
+    if client.shards > MAX_SHARDS {
+        problems.push(format!("client.shards is {}: there can be at most {MAX_SHARDS}", client.shards));
+    }
+    if client.listen == settings.internal.listen && client.listen.port() != 0 {
+        problems.push(format!("client.listen and internal.listen are both {}", client.listen));
+    }
+    let files = file_limit::raise();
+    if let Some(connections) = client.max_connections
+        && connections as u64 > files.saturating_sub(SPARE_FILES)
+    {
+        problems.push(format!(
+            "client.max_connections is {connections}, but this process may open only {files} files: \
+             raise the limit (ulimit -n, LimitNOFILE), or lower the key to {} at most",
+            files.saturating_sub(SPARE_FILES)
+        ));
+    }
+    for origin in client.origins.iter().filter(|origin| !is_origin(origin)) {
+        problems.push(format!(
+            "client.origins: {origin:?} is not an origin: it must be \"*\" or a scheme, a host and perhaps a port, \
+             such as \"https://example.com\", and nothing more"
+        ));
+    }
+}
+
+/// As browsers send it: compared exactly, so that a path or a slash at the end would never match.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else {
+        return origin == "*" || origin == "null";
+    };
+    let host_is_plain = !host.is_empty() && !host.contains(['/', '*', '?', '#', ' ', '@']);
+    !scheme.is_empty() && host_is_plain && *origin == origin.to_lowercase()
+}
+
+fn redis(settings: &Settings, problems: &mut Vec<String>) {
+    let redis = &settings.broker.redis;
+    let forbidden = |c: char| c.is_control() || c.is_whitespace() || "{}*?[]\\".contains(c);
+    if redis.prefix.is_empty() {
+        problems.push("broker.redis.prefix is empty".to_owned());
+    }
+    if let Some(c) = redis.prefix.chars().find(|&c| forbidden(c)) {
+        problems.push(format!("broker.redis.prefix: {c:?} is not allowed in it"));
+    }
+    if settings.broker.kind == Kind::Redis && !redis.url.starts_with("redis://") {
+        problems.push("broker.redis.url must begin with \"redis://\"; TLS is not supported yet".to_owned());
+    }
+}
+
+fn namespaces(settings: &Settings, problems: &mut Vec<String>) {
+    for name in settings.namespaces.0.keys() {
+        let problem = match ChannelName::parse(&format!("{name}:x")) {
+            Err(error) => error.to_string(),
+            Ok(_) if name.is_empty() => "a namespace needs a name".to_owned(),
+            Ok(_) if name.contains(':') => "a namespace's name ends before the first \":\" of a channel".to_owned(),
+            Ok(_) => continue,
+        };
+        problems.push(format!("namespaces.{name}: {problem}"));
+    }
+}

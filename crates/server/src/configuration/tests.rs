@@ -1,0 +1,199 @@
+//! Layers, misspelt keys, wrong types and bad values, by fixtures.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ullim_auth::Audience;
+use ullim_broker::config::Kind;
+
+use super::*;
+use crate::logging::Format;
+
+fn fixture(name: &str) -> Layers {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    Layers { document: Some(Document::File(path)), ..Layers::default() }
+}
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The problems, each without the directory of the fixture.
+fn problems(layers: &Layers) -> Vec<String> {
+    let directory = format!("{}/tests/fixtures/", env!("CARGO_MANIFEST_DIR"));
+    load(layers).unwrap_err().0.into_iter().map(|problem| problem.replace(&directory, "")).collect()
+}
+
+#[test]
+fn toml_and_yaml_say_the_same() {
+    let toml = load(&fixture("good.toml")).unwrap().settings;
+    let yaml = load(&fixture("good.yaml")).unwrap().settings;
+    assert_eq!(show(&toml).unwrap(), show(&yaml).unwrap());
+    assert_eq!(toml.client.handshake_timeout, Duration::from_secs(3));
+    assert_eq!(toml.broker.kind, Kind::Redis);
+    assert_eq!(toml.namespaces.0["chat"].publish, Audience::User);
+    assert!(toml.namespaces.0.contains_key("Telemetry"), "the case of a namespace's name is kept");
+    assert_eq!(yaml.auth.hs256_secret.unwrap().expose().len(), 32);
+}
+
+#[test]
+fn what_is_shown_holds_no_secret_and_loads_again() {
+    let shown = show(&load(&fixture("good.toml")).unwrap().settings).unwrap();
+    for secret in ["hunter2", "0123456789abcdef", "a key for backends"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+    let again: toml::Table = shown.parse().unwrap();
+    assert_eq!(again["client"]["listen"].as_str(), Some("0.0.0.0:9000"));
+    assert_eq!(again["hub"]["ping_interval"].as_str(), Some("25s"));
+}
+
+#[test]
+fn flags_go_before_the_environment_before_the_file() {
+    let mut layers = fixture("good.toml");
+    layers.variables = pairs(&[
+        ("ULLIM_CLIENT__LISTEN", "127.0.0.1:1"),
+        ("ULLIM_HUB__QUEUE_BYTES", "5000"),
+        ("ULLIM_INTERNAL__API_KEY", "007"),
+        ("ULLIM_CLIENT__ORIGINS", "https://a.example, https://b.example"),
+        ("ULLIM_NAMESPACES__NEWS__SUBSCRIBE", "anyone"),
+    ]);
+    layers.flags = pairs(&[("client.listen", "127.0.0.1:2"), ("client.origins", "")]);
+    let loaded = load(&layers).unwrap();
+    let settings = loaded.settings;
+    assert_eq!(settings.client.listen.port(), 2);
+    assert_eq!(settings.client.origins, Vec::<String>::new());
+    assert_eq!(settings.hub.queue_bytes, 5000);
+    assert_eq!(settings.internal.api_key.unwrap().expose(), "007");
+    assert_eq!(settings.namespaces.0.len(), 3);
+    assert_eq!(settings.namespaces.0["news"].subscribe, Audience::Anyone);
+    assert_eq!(settings.log.format, Format::Json);
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn lists_in_variables_are_separated_by_commas() {
+    let mut layers = fixture("good.toml");
+    layers.variables = pairs(&[("ULLIM_CLIENT__ORIGINS", "https://a.example, https://b.example")]);
+    let origins = load(&layers).unwrap().settings.client.origins;
+    assert_eq!(origins, ["https://a.example", "https://b.example"]);
+}
+
+#[test]
+fn unknown_keys_are_all_named_with_the_nearest() {
+    let mut layers = fixture("wrong-key.toml");
+    layers.flags = pairs(&[("client.shard", "2"), ("client", "x")]);
+    assert_eq!(
+        problems(&layers),
+        [
+            "unknown key \"client.shard\" in --set: did you mean \"client.shards\"?",
+            "\"client\" in --set is a section, not a key",
+            "unknown key \"client.listne\" in wrong-key.toml: did you mean \"client.listen\"?",
+            "unknown key \"namespaces.chat.publsh\" in wrong-key.toml: did you mean \"namespaces.chat.publish\"?",
+            "unknown key \"redis.url\" in wrong-key.toml: did you mean \"broker.redis.url\"?",
+        ]
+    );
+}
+
+#[test]
+fn wrong_types_and_bad_values_are_all_named() {
+    let found = problems(&fixture("wrong-type.toml"));
+    let begins = [
+        "auth.anonymous in wrong-type.toml: expected true or false, found text",
+        "auth.hs256_secret in wrong-type.toml: expected text, found a number without quotes",
+        "client.close_timeout in wrong-type.toml: expected text, found a number without quotes",
+        "client.message_bytes in wrong-type.toml: expected an integer, found a number with a fraction",
+        "client.origins in wrong-type.toml: expected a list of texts, found text",
+        "client.shards in wrong-type.toml: expected an integer, found text",
+        "hub in wrong-type.toml is a section, not a key",
+        "client.handshake_timeout in wrong-type.toml: ",
+        "client.listen in wrong-type.toml: invalid socket address syntax",
+        "client.message_fragments in wrong-type.toml: invalid value: integer `-1`, expected usize",
+        "namespaces.chat.publish in wrong-type.toml: unknown variant `members`, expected one of `nobody`, `user`, ",
+    ];
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for (found, begin) in found.iter().zip(begins) {
+        assert!(found.starts_with(begin), "{found}\nis not\n{begin}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    let mut layers = fixture("good.toml");
+    layers.variables = pairs(&[("ULLIM_CLIENT__SHARDS", "two")]);
+    assert_eq!(problems(&layers), ["client.shards in ULLIM_CLIENT__SHARDS: expected an integer, found text"]);
+}
+
+#[test]
+fn unknown_variables_warn_and_those_of_kubernetes_do_not() {
+    let mut layers = fixture("good.toml");
+    layers.variables = pairs(&[
+        ("ULLIM_CLIENT_LISTEN", "127.0.0.1:1"),
+        ("ULLIM_CLIENT", "x"),
+        ("ULLIM_XYZZY", "x"),
+        ("OTHER_CLIENT__LISTEN", "x"),
+        ("ULLIM_SERVICE_HOST", "10.0.0.1"),
+        ("ULLIM_SERVICE_PORT", "8000"),
+        ("ULLIM_SERVICE_PORT_CLIENT", "8000"),
+        ("ULLIM_PORT", "tcp://10.0.0.1:8000"),
+        ("ULLIM_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("ULLIM_PORT_8000_TCP_PROTO", "tcp"),
+        ("ULLIM_PORT_8000_TCP_PORT", "8000"),
+        ("ULLIM_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("ULLIM_INTERNAL_SERVICE_HOST", "10.0.0.2"),
+        ("ULLIM_INTERNAL_PORT", "tcp://10.0.0.2:8001"),
+    ]);
+    let loaded = load(&layers).unwrap();
+    assert_eq!(loaded.settings.client.listen.port(), 9000);
+    assert_eq!(
+        loaded.warnings,
+        [
+            "unknown variable ULLIM_CLIENT_LISTEN: did you mean ULLIM_CLIENT__LISTEN?",
+            "unknown variable ULLIM_CLIENT: docs/configuration.md lists the keys",
+            "unknown variable ULLIM_XYZZY: docs/configuration.md lists the keys",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    let cases = [
+        (("auth.hs256_secret", "short"), "auth.hs256_secret has 5 bytes"),
+        (("broker.redis.prefix", "a*"), "broker.redis.prefix: '*' is not allowed"),
+        (("broker.redis.url", "rediss://db"), "broker.redis.url must begin"),
+        (("client.message_bytes", "0"), "client.message_bytes must be more than 0"),
+        (("hub.ping_interval", "0s"), "hub.ping_interval must be more than 0"),
+        (("broker.shard_queue_bytes", "1"), "broker.shard_queue_bytes must be at least"),
+        (("client.shards", "65"), "client.shards is 65"),
+        (("client.max_connections", "4000000000"), "client.max_connections is 4000000000, but"),
+        (("client.origins", "https://a.example/"), "client.origins: \"https://a.example/\""),
+        (("internal.listen", "0.0.0.0:9000"), "client.listen and internal.listen are both"),
+        (("internal.api_key", ""), "internal.api_key is empty"),
+        (("namespaces.a:b.payload", "text"), "namespaces.a:b: a namespace's name ends"),
+        (("namespaces.$a.payload", "text"), "namespaces.$a: channel names that begin"),
+        (("log.level", "x=y=z"), "log.level: "),
+    ];
+    for (flag, expected) in cases {
+        let mut layers = fixture("good.toml");
+        layers.flags = pairs(&[flag]);
+        let found = problems(&layers);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn an_empty_configuration_says_what_is_needed() {
+    let found = problems(&Layers::default());
+    assert!(found.len() == 1 && found[0].contains("auth.hs256_secret"), "{found:?}");
+    let anonymous = Layers { flags: pairs(&[("auth.anonymous", "true")]), ..Layers::default() };
+    let warnings = load(&anonymous).unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].contains("[namespaces.default]"), "{warnings:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    assert!(problems(&fixture("none.toml"))[0].contains("none.toml: No such file"));
+    assert!(problems(&fixture("good.json"))[0].contains("must end in .toml, .yaml or .yml"));
+    let broken = Document::Toml { name: "broken.toml", text: "a = " };
+    let found = problems(&Layers { document: Some(broken), ..Layers::default() });
+    assert!(found[0].starts_with("broken.toml: ") && found[0].contains("line 1"), "{found:?}");
+}

@@ -1,0 +1,115 @@
+//! What `ullim dev` prints when it is ready: for people, lines to paste; for programs, one line of JSON.
+
+use std::net::SocketAddr;
+
+use serde_json::json;
+
+/// All that is needed to talk to the node.
+pub(super) struct Greeting {
+    pub(super) client: SocketAddr,
+    pub(super) internal: SocketAddr,
+    pub(super) token: String,
+    pub(super) api_key: String,
+    /// The URL and the prefix of the Redis that joins the nodes.
+    pub(super) redis: Option<(String, String)>,
+    /// How this program was called.
+    pub(super) program: String,
+}
+
+impl Greeting {
+    pub(super) fn print(&self, as_json: bool) {
+        println!("{}", if as_json { self.json() } else { self.human() });
+    }
+
+    fn json(&self) -> String {
+        let Self { client, internal, token, api_key, .. } = self;
+        json!({
+            "ws": format!("ws://{client}/ws"),
+            "http": format!("http://{client}"),
+            "internal": format!("http://{internal}"),
+            "token": token,
+            "api_key": api_key,
+        })
+        .to_string()
+    }
+
+    fn human(&self) -> String {
+        let Self { client, internal, token, api_key, .. } = self;
+        let program = quoted(&self.program);
+        let url = if client.port() == 8000 { String::new() } else { format!(" --url ws://{client}/ws") };
+        let redis = self.redis.as_ref().map(|(url, prefix)| {
+            let url = quoted(url);
+            format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:42}}' '{{\"text\":\"hello\"}}'\n")
+        });
+        format!(
+            r#"Ullim is ready, FOR DEVELOPMENT ONLY: its secrets are public.
+
+  clients   ws://{client}/ws
+  internal  http://{internal}/health/ready, /metrics, /api/publish
+  channels  chat:… and names without ":" (anyone subscribes and publishes), news:… (only backends publish)
+  token     for the user "dev", 30 days:
+  {token}
+
+Hear and say something, in two other terminals:
+
+  {program} sub chat:42 news:1{url}
+  {program} pub chat:42 '{{"text":"hello"}}'{url}
+
+Publish as a backend:
+
+  curl -H 'Authorization: Bearer {api_key}' http://{internal}/api/publish -d '{{"channel":"news:1","data":{{"text":"hello"}}}}'
+{redis}
+In a browser's console:
+
+  ws = new WebSocket("ws://{client}/ws"); ws.onmessage = e => console.log(e.data); ws.onopen = () => {{ ws.send('{{"id":1,"connect":{{"token":"{token}"}}}}'); ws.send('{{"id":2,"subscribe":{{"channel":"chat:42"}}}}') }}
+
+Ctrl-C ends it.
+"#,
+            redis = redis.unwrap_or_default(),
+        )
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@%+=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn greeting() -> Greeting {
+        Greeting {
+            client: ([127, 0, 0, 1], 4000).into(),
+            internal: ([127, 0, 0, 1], 4001).into(),
+            token: "t".to_owned(),
+            api_key: "k".to_owned(),
+            redis: Some(("redis://:p w@h".to_owned(), "ullim".to_owned())),
+            program: "target/release/ullim".to_owned(),
+        }
+    }
+
+    #[test]
+    fn programs_read_one_line() {
+        let expected = r#"{"ws":"ws://127.0.0.1:4000/ws","http":"http://127.0.0.1:4000","internal":"http://127.0.0.1:4001","token":"t","api_key":"k"}"#;
+        assert_eq!(greeting().json(), expected);
+    }
+
+    #[test]
+    fn people_read_lines_to_paste() {
+        let human = greeting().human();
+        for line in [
+            "  target/release/ullim sub chat:42 news:1 --url ws://127.0.0.1:4000/ws",
+            "  target/release/ullim pub chat:42 '{\"text\":\"hello\"}' --url ws://127.0.0.1:4000/ws",
+            "  redis-cli -u 'redis://:p w@h' PUBLISH 'ullim:{chat:42}' '{\"text\":\"hello\"}'",
+        ] {
+            assert!(human.lines().any(|found| found == line), "{human}");
+        }
+    }
+}

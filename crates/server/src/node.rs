@@ -1,0 +1,92 @@
+//! How a node is put together: broker, clients' side, internal listener.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use ullim_api::{ApiState, ClientCounters, CounterSource, Readiness};
+use ullim_auth::Verifier;
+use ullim_broker::config::Kind;
+use ullim_broker::memory::MemoryBroker;
+use ullim_broker::redis::RedisBroker;
+use ullim_broker::{Broker, PayloadRules};
+use ullim_gateway::Gateway;
+
+use crate::configuration::Settings;
+use crate::file_limit;
+
+/// A node that serves.
+pub(crate) struct Node {
+    pub(crate) readiness: Readiness,
+    pub(crate) gateway: Arc<Gateway>,
+    /// The internal listener's task.
+    pub(crate) api: JoinSet<io::Result<()>>,
+    /// Ends it.
+    pub(crate) stop_api: CancellationToken,
+    internal_address: SocketAddr,
+}
+
+impl Node {
+    /// Starts a node. It serves when this returns, though its broker may not have been reached yet.
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        file_limit::raise();
+        let namespaces = Arc::new(settings.namespaces);
+        let broker = broker(&settings.broker, namespaces.payload_rules())?;
+        let internal = settings.internal.listen;
+        let listener = TcpListener::bind(internal).await;
+        let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
+        let internal_address = listener.local_addr()?;
+
+        let setup = ullim_hub::Setup {
+            config: settings.hub,
+            namespaces: Arc::clone(&namespaces),
+            verifier: Arc::new(Verifier::new(&settings.auth)?),
+            broker: Arc::clone(&broker),
+        };
+        let gateway = Arc::new(Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup)?);
+
+        let readiness = Readiness::default();
+        let state = ApiState {
+            api_key: settings.internal.api_key,
+            broker,
+            namespaces,
+            body_bytes: settings.broker.payload_bytes,
+            readiness: readiness.clone(),
+            counters: counters(Arc::clone(&gateway)),
+        };
+        let stop_api = CancellationToken::new();
+        let mut api = JoinSet::new();
+        api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
+        readiness.serving();
+        Ok(Self { readiness, gateway, api, stop_api, internal_address })
+    }
+
+    /// Where clients connect.
+    pub(crate) fn client_address(&self) -> SocketAddr {
+        self.gateway.local_addr()
+    }
+
+    /// Where operators and backends do.
+    pub(crate) fn internal_address(&self) -> SocketAddr {
+        self.internal_address
+    }
+}
+
+/// What a scrape of the metrics reads.
+fn counters(gateway: Arc<Gateway>) -> CounterSource {
+    CounterSource::new(move || {
+        let ullim_gateway::Counters { hub, handshakes_refused } = gateway.counters();
+        ClientCounters { hub, handshakes_refused }
+    })
+}
+
+fn broker(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<Arc<dyn Broker>> {
+    Ok(match config.kind {
+        Kind::Memory => Arc::new(MemoryBroker::new(config, rules)),
+        Kind::Redis => RedisBroker::start(config, rules).context("broker.redis")?,
+    })
+}

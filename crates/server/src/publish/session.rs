@@ -1,0 +1,48 @@
+//! Publishing over WebSocket, as a client does.
+
+use anyhow::{Context as _, anyhow};
+use serde_json::value::RawValue;
+use ullim_client::{Client, Config, Event, Events, connect};
+use ullim_protocol::publication::Data;
+
+use crate::cli::Server;
+use crate::failure::Failure;
+
+/// A session with a node.
+pub(super) struct Session {
+    client: Client,
+    /// It ends when they are gone too.
+    _events: Events,
+}
+
+impl Session {
+    /// Fails where the first attempt does.
+    pub(super) async fn connect(server: Server) -> Result<Self, Failure> {
+        let mut config = Config::new([server.url]);
+        config.token = server.token;
+        let (client, mut events) = connect(config).map_err(Failure::usage)?;
+        loop {
+            match events.next().await {
+                Some(Event::Connected { .. }) => return Ok(Self { client, _events: events }),
+                Some(Event::Disconnected { reason, .. } | Event::Closed { reason }) => {
+                    return Err(Failure::Runtime(anyhow!("{reason}")));
+                }
+                Some(_) => {}
+                None => return Err(Failure::Runtime(anyhow!("the client has stopped"))),
+            }
+        }
+    }
+
+    pub(super) async fn publish(&self, channel: &str, data: Data) -> anyhow::Result<()> {
+        Ok(self.client.publish(channel, for_client(data)?).await?)
+    }
+}
+
+fn for_client(data: Data) -> anyhow::Result<ullim_client::Data> {
+    let text = |bytes: bytes::Bytes| String::from_utf8(bytes.into()).context("this is not UTF-8");
+    Ok(match data {
+        Data::Json(bytes) => ullim_client::Data::Json(RawValue::from_string(text(bytes)?)?),
+        Data::Text(bytes) => ullim_client::Data::Text(text(bytes)?),
+        Data::Binary(bytes) => ullim_client::Data::Binary(bytes),
+    })
+}

@@ -1,0 +1,23 @@
+//! `ullim serve`: config → node → signal → drain.
+
+use tracing::{info, warn};
+
+use crate::cli::Overrides;
+use crate::configuration;
+use crate::drain::{self, Signals};
+use crate::failure::Failure;
+use crate::logging;
+use crate::node::Node;
+
+pub(crate) async fn run(overrides: &Overrides) -> Result<(), Failure> {
+    let loaded = configuration::load(&overrides.layers())?;
+    logging::start(&loaded.settings.log).map_err(Failure::Usage)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    let mut signals = Signals::new().map_err(Failure::runtime)?;
+    let node = Node::start(loaded.settings).await.map_err(Failure::Runtime)?;
+    info!(client = %node.client_address(), internal = %node.internal_address(), "serving");
+    signals.first().await;
+    drain::drain(node, &mut signals).await.map_err(Failure::Runtime)
+}

@@ -1,0 +1,111 @@
+//! `ullim sub`: prints what is published on channels, over reconnects, until Ctrl-C.
+
+mod line;
+
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::task::JoinSet;
+use ullim_client::{Client, CommandError, Config, Event, Events, connect};
+
+use crate::cli::SubArgs;
+use crate::drain::Signals;
+use crate::failure::Failure;
+
+/// The pause before a subscription is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+pub(crate) async fn run(arguments: SubArgs) -> Result<(), Failure> {
+    let mut config = Config::new([arguments.server.url]);
+    config.token = arguments.server.token;
+    let (client, events) = connect(config).map_err(Failure::usage)?;
+    let mut signals = Signals::new().map_err(Failure::runtime)?;
+    let printer = Printer { json: arguments.json, remaining: arguments.count };
+    let result = tokio::select! {
+        result = listen(&client, events, arguments.channels, printer) => result,
+        () = signals.first() => Ok(()),
+    };
+    client.close().await;
+    result
+}
+
+async fn listen(
+    client: &Client,
+    mut events: Events,
+    channels: Vec<String>,
+    mut printer: Printer,
+) -> Result<(), Failure> {
+    let mut subscribing = JoinSet::new();
+    for channel in channels {
+        subscribing.spawn(subscribe(client.clone(), channel));
+    }
+    loop {
+        let goes_on = tokio::select! {
+            biased;
+            Some(Ok((channel, outcome))) = subscribing.join_next() => match outcome {
+                Ok(()) => printer.subscribed(&channel),
+                // Why it is closed is told by the last event.
+                Err(CommandError::Closed) => Ok(true),
+                Err(error) => return Err(Failure::Runtime(anyhow!("{channel}: {error}"))),
+            },
+            event = events.next() => match event {
+                Some(Event::Closed { reason }) => return Err(Failure::Runtime(anyhow!("{reason}"))),
+                Some(event) => printer.event(&event),
+                None => return Err(Failure::Runtime(anyhow!("the client has stopped"))),
+            },
+        };
+        match goes_on {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            // Whoever read this has enough of it.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Failure::runtime(error)),
+        }
+    }
+}
+
+/// Tries until the subscription stands, or cannot.
+async fn subscribe(client: Client, channel: String) -> (String, Result<(), CommandError>) {
+    loop {
+        match client.subscribe(&channel).await {
+            Err(CommandError::Timeout | CommandError::Disconnected | CommandError::Refused { retry: true, .. }) => {
+                tokio::time::sleep(PAUSE).await
+            }
+            outcome => return (channel, outcome),
+        }
+    }
+}
+
+/// Prints until it has printed enough.
+struct Printer {
+    json: bool,
+    /// Publications to come.
+    remaining: Option<u64>,
+}
+
+impl Printer {
+    /// Whether more is to be printed.
+    fn event(&mut self, event: &Event) -> io::Result<bool> {
+        let mut stdout = io::stdout().lock();
+        match (line::of(event, self.json), event) {
+            (line, _) if self.json => writeln!(stdout, "{line}")?,
+            (line, Event::Publication { .. } | Event::Gap { .. }) => writeln!(stdout, "{line}")?,
+            (line, _) => eprintln!("{line}"),
+        }
+        if let (Event::Publication { .. }, Some(remaining)) = (event, &mut self.remaining) {
+            *remaining = remaining.saturating_sub(1);
+            return Ok(*remaining > 0);
+        }
+        Ok(true)
+    }
+
+    fn subscribed(&self, channel: &str) -> io::Result<bool> {
+        if self.json {
+            writeln!(io::stdout().lock(), "{}", line::subscribed(channel))?;
+        } else {
+            eprintln!("subscribed to {channel}");
+        }
+        Ok(self.remaining != Some(0))
+    }
+}
