@@ -4,7 +4,7 @@
 //! as [`Work`].
 //!
 //! * [`Hub`] (`hub`): connections come, speak, go; time passes
-//! * `commands`: what a client's command does; `closing`: how a connection ends
+//! * `commands`: what a client's command does; `subscribing`, `closing`: the longer stories
 //! * `pipeline`: answers keep the order of the commands
 //! * `fanout`: publications, joins and gaps from the broker → connections
 //! * `registry`: channel → subscribers
@@ -26,6 +26,7 @@ mod pipeline;
 mod rate;
 mod registry;
 mod session;
+mod subscribing;
 
 pub use config::{Config, NamespaceConfig, Namespaces};
 pub use connection::ConnectionId;
