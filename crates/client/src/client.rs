@@ -1,0 +1,153 @@
+//! Owns the handle: what a user can ask of a client, and how a command can fail.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::data::Data;
+
+/// A connection to a cluster that renews itself. Clones share it; it ends with [`Client::close`], or when the last
+/// clone and the [`crate::Events`] are both gone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) closing: CancellationToken,
+    /// The owner task, to wait for.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) command_timeout: Duration,
+}
+
+/// How to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// Whether this session, if it is subscribed to the channel, gets the publication too. It does by default.
+    pub echo: bool,
+    /// What to attach: up to 16 headers, 4 KiB in all; the node refuses more.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Default for PublishOptions {
+    fn default() -> Self {
+        Self { echo: true, headers: BTreeMap::new() }
+    }
+}
+
+/// Why a command failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The node said no.
+    #[error("{name} ({code}): {message}")]
+    Refused {
+        /// The number of the error (see `ullim_protocol::codes`).
+        code: u16,
+        /// The name of the error.
+        name: String,
+        /// An explanation for people.
+        message: String,
+        /// Whether the same command may succeed later without a change.
+        retry: bool,
+    },
+    /// The connection broke before the reply: the node may or may not have carried the command out.
+    #[error("the connection broke before the reply came")]
+    Disconnected,
+    /// No reply came in time. If there was a connection, the node may or may not have carried the command out.
+    #[error("no reply came in time")]
+    Timeout,
+    /// The client has stopped, as [`crate::Event::Closed`] told: nothing will succeed any more.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// Where the outcome of a command goes. Closed when nobody waits for it any more.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, CommandError>>;
+
+/// Everything that a handle can ask of the owner task.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Subscribe { channel: String, answer: Answer<()> },
+    Unsubscribe { channel: String, answer: Answer<()> },
+    Publish { channel: String, data: Data, options: PublishOptions, answer: Answer<()> },
+    Ping { answer: Answer<Duration> },
+}
+
+impl Command {
+    /// Whether nobody waits for the outcome any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Subscribe { answer, .. } | Self::Unsubscribe { answer, .. } | Self::Publish { answer, .. } => {
+                answer.is_closed()
+            }
+            Self::Ping { answer } => answer.is_closed(),
+        }
+    }
+}
+
+impl Client {
+    /// Subscribes to `channel` and waits until the subscription stands. From then on it is renewed on every new
+    /// connection, and an [`crate::Event::Gap`] says what may have been missed meanwhile.
+    ///
+    /// # Errors
+    /// Any. After an error the channel is not subscribed, unless it was before.
+    pub async fn subscribe(&self, channel: &str) -> Result<(), CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::Subscribe { channel, answer }).await
+    }
+
+    /// Ends the subscription to `channel`. None of its publications is added to the events from now on; those that wait
+    /// there stay. If there is no connection, or it breaks meanwhile, there is nothing left to end: that is a success.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`], [`CommandError::Timeout`] and [`CommandError::Closed`]. After the first two the node
+    /// may still send publications, which are thrown away.
+    pub async fn unsubscribe(&self, channel: &str) -> Result<(), CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::Unsubscribe { channel, answer }).await
+    }
+
+    /// Publishes `data` on `channel`. It is sent once or not at all, never repeated.
+    ///
+    /// # Errors
+    /// Any. A message larger than the node takes is refused as `bad_data` without being sent.
+    pub async fn publish(&self, channel: &str, data: Data) -> Result<(), CommandError> {
+        self.publish_with(channel, data, PublishOptions::default()).await
+    }
+
+    /// As [`Client::publish`], with options.
+    ///
+    /// # Errors
+    /// Those of [`Client::publish`].
+    pub async fn publish_with(&self, channel: &str, data: Data, options: PublishOptions) -> Result<(), CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::Publish { channel, data, options, answer }).await
+    }
+
+    /// Asks the node for a sign of life. Gives the time from sending to the reply, without the wait for a connection.
+    ///
+    /// # Errors
+    /// Any.
+    pub async fn ping(&self) -> Result<Duration, CommandError> {
+        self.ask(|answer| Command::Ping { answer }).await
+    }
+
+    /// Closes the connection with code 1000, for all clones, and waits for the end: about a second at most. Commands
+    /// without a reply fail with [`CommandError::Closed`]; publications that are not among the events yet are lost.
+    pub async fn close(self) {
+        self.closing.cancel();
+        self.tasks.wait().await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, CommandError> {
+        let (answer, reply) = oneshot::channel();
+        let exchange = async {
+            let sent = self.commands.send(command(answer)).await;
+            sent.map_err(|_| CommandError::Closed)?;
+            // An owner that stops drops the answers it owes.
+            reply.await.unwrap_or(Err(CommandError::Closed))
+        };
+        timeout(self.command_timeout, exchange).await.unwrap_or(Err(CommandError::Timeout))
+    }
+}

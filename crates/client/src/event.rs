@@ -1,0 +1,126 @@
+//! Owns what the user hears: publications, gaps, and what becomes of the connection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::data::Data;
+
+/// What happened, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// An attempt to connect begins.
+    Connecting {
+        /// The node that is tried.
+        url: String,
+        /// Which attempt this is, from 1, since a connection last held.
+        attempt: u32,
+    },
+    /// The session stands.
+    Connected {
+        /// Its public id.
+        session: String,
+        /// Whose it is; `None` if anonymous.
+        user: Option<String>,
+        /// The node that holds it.
+        url: String,
+    },
+    /// A connection broke, or an attempt failed.
+    Disconnected {
+        /// The code of the node's close frame, if there was one.
+        code: Option<u16>,
+        /// What is known about the cause.
+        reason: String,
+        /// When the next attempt begins; `None`: there will be none, and [`Event::Closed`] follows.
+        retry_in: Option<Duration>,
+    },
+    /// Somebody published.
+    Publication {
+        /// Where.
+        channel: String,
+        /// What.
+        publication: Publication,
+    },
+    /// Publications of a channel from `from` to `to` may be missing. It stands where they would have stood.
+    ///
+    /// Where the reason is [`GapReason::Disconnected`], `from` is when this client was last known to have read all that
+    /// had reached it. It knows neither how far the clocks differ nor how long a publication was on its way: whoever
+    /// fetches what is missing does well to begin a little earlier.
+    Gap {
+        /// The channel.
+        channel: String,
+        /// Unix milliseconds: by the broker's clock; by this machine's for [`GapReason::Disconnected`].
+        from: u64,
+        /// Unix milliseconds, by the same clock as `from`.
+        to: u64,
+        /// What happened.
+        reason: GapReason,
+    },
+    /// A subscription ended without having been asked to, and is not renewed.
+    Unsubscribed {
+        /// The channel.
+        channel: String,
+        /// The number of the error (see `ullim_protocol::codes`).
+        code: u16,
+        /// The name of the error.
+        name: String,
+    },
+    /// The client has stopped and will not connect again: the last event.
+    Closed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Something published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Publication {
+    /// What was published.
+    pub data: Data,
+    /// When, in Unix milliseconds.
+    pub time: u64,
+    /// What the publisher attached; often empty.
+    pub headers: BTreeMap<String, String>,
+}
+
+/// Why publications may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GapReason {
+    /// The node's link to the broker was down.
+    BrokerLink,
+    /// The node could not keep up and dropped publications.
+    Overload,
+    /// A publication could not be decoded, by the node or by this client.
+    Undecodable,
+    /// This client was not connected.
+    Disconnected,
+    /// A reason that this client does not know, as the node named it.
+    Other(String),
+}
+
+impl From<String> for GapReason {
+    fn from(name: String) -> Self {
+        match name.as_str() {
+            "broker_link" => Self::BrokerLink,
+            "overload" => Self::Overload,
+            "undecodable" => Self::Undecodable,
+            _ => Self::Other(name),
+        }
+    }
+}
+
+/// The events of a client. Nothing is dropped: when as many wait as [`crate::Config::events`] allows, the socket is not
+/// read until there is room. Commands time out meanwhile, and in the end the node closes the connection as a slow
+/// consumer's. Once this is dropped, events are thrown away.
+#[derive(Debug)]
+pub struct Events {
+    pub(crate) receiver: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event; `None` after [`Event::Closed`]. Safe to cancel: no event is lost.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+}
