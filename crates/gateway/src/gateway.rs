@@ -1,6 +1,5 @@
 //! Starts the listener and the shards, and drains them.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,20 +13,12 @@ use ullim_hub::Setup;
 
 use crate::capacity::{Capacity, default_max_connections};
 use crate::config::Config;
+use crate::counters::{Counters, Published};
 use crate::listener;
-use crate::shard::{Order, Published, Shard, ShardSetup};
+use crate::shard::{Order, Shard, ShardSetup};
 
 /// How many connections may wait for a shard to take them.
 const ARRIVALS: usize = 1024;
-
-/// What the shards have counted.
-#[derive(Debug, Clone, Default)]
-pub struct Counters {
-    /// All shards' hubs together.
-    pub hub: ullim_hub::Counters,
-    /// Opening handshakes refused, by HTTP status.
-    pub handshakes_refused: BTreeMap<u16, u64>,
-}
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@
 
 mod capacity;
 pub mod config;
+mod counters;
 mod gateway;
 mod handshake;
 mod http;
@@ -21,4 +22,5 @@ mod websocket;
 
 pub use capacity::default_max_connections;
 pub use config::Config;
-pub use gateway::{Counters, Gateway, StartError};
+pub use counters::Counters;
+pub use gateway::{Gateway, StartError};

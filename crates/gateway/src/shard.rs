@@ -9,7 +9,7 @@ mod sockets;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::FuturesUnordered;
@@ -24,7 +24,7 @@ use ullim_protocol::codes;
 use ullim_protocol::websocket::Limits;
 
 use crate::config::Config;
-use crate::gateway::Counters;
+use crate::counters::{Counters, Published};
 use crate::handshake::Rules;
 use crate::listener::Arrival;
 use crate::shard::arrivals::Handshakes;
@@ -48,25 +48,6 @@ const ARRIVALS_PER_TURN: usize = 64;
 pub(crate) enum Order {
     /// Close every connection and end within `window`.
     Drain { window: Duration, drained: oneshot::Sender<()> },
-}
-
-/// What a shard has counted, for others to read.
-#[derive(Debug, Default)]
-pub(crate) struct Published(Mutex<Counters>);
-
-impl Published {
-    /// Adds this shard's numbers to `sum`.
-    pub(crate) fn add_to(&self, sum: &mut Counters) {
-        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sum.hub.add(&own.hub);
-        for (status, count) in &own.handshakes_refused {
-            *sum.handshakes_refused.entry(*status).or_default() += count;
-        }
-    }
-
-    fn publish(&self, counters: Counters) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = counters;
-    }
 }
 
 /// What a shard is made of.

@@ -3,10 +3,12 @@
 
 mod decoder;
 mod head;
+mod violation;
 
-pub use decoder::{Decoder, Event, Limits, MessageKind, Violation};
+pub use decoder::{Decoder, Event, Limits, MessageKind};
 pub use fastwebsockets::OpCode;
 pub use head::{ClientHead, MAX_HEAD_BYTES, parse_client_head};
+pub use violation::Violation;
 
 use fastwebsockets::{Frame, Payload};
 

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use fastwebsockets::{CloseCode, OpCode, unmask};
 
 use super::head::{ClientHead, MAX_HEAD_BYTES, parse_client_head};
+use super::violation::Violation;
 
 /// What one message may be.
 #[derive(Debug, Clone, Copy)]
@@ -38,19 +39,6 @@ pub enum MessageKind {
     Text,
     /// Anything.
     Binary,
-}
-
-/// What the connection has to be closed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Violation {
-    /// 1002.
-    Protocol(&'static str),
-    /// 1007.
-    Utf8,
-    /// 1009: the limit, in bytes.
-    MessageBytes(usize),
-    /// 1009: the limit, in fragments.
-    Fragments(usize),
 }
 
 /// Decodes one connection's frames. Between messages it is one null pointer.

@@ -2,7 +2,7 @@
 
 use fastwebsockets::OpCode;
 
-use super::decoder::Violation;
+use super::violation::Violation;
 
 /// The most bytes of a client's frame head: 2, an 8-byte length, a 4-byte mask.
 pub const MAX_HEAD_BYTES: usize = 14;
