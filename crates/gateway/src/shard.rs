@@ -178,6 +178,10 @@ impl Shard {
             Wake::Relay | Wake::Tick => {}
         }
         if is_behind {
+            // What a shard that has nothing to do would wait for.
+            if let Ok(Order::Drain { window, drained }) = self.orders.try_recv() {
+                self.drain(window, drained);
+            }
             if let Ok(arrival) = self.arrivals.try_recv() {
                 self.take_arrivals(Some(arrival));
             }

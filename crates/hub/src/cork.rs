@@ -71,7 +71,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        if connection.outbox.bytes() > limit && !connection.closing {
+        if connection.outbox.bytes_behind() > limit && !connection.closing {
             self.counters.dropped_slow += 1;
             self.close_slow(id, limit);
         }

@@ -96,7 +96,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             let sent = connection.send(&scratch.frames).is_ok();
             scratch.frames.clear();
-            if !sent || connection.outbox.bytes() > self.config.queue_bytes {
+            if !sent || connection.outbox.bytes_behind() > self.config.queue_bytes {
                 let id = ConnectionId { slot: slot as u32, generation: connection.generation };
                 scratch.troubled.push((id, sent));
             }

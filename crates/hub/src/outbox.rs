@@ -28,8 +28,15 @@ impl Outbox {
     }
 
     /// How many bytes wait.
-    pub(crate) fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
+
+    /// How many bytes wait behind the first frame. That one does not count, so that a message larger than any limit
+    /// still reaches a client that reads.
+    pub(crate) fn bytes_behind(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes - waiting.frames.front().map_or(0, Bytes::len))
     }
 
     /// Adds a frame at the end.

@@ -29,6 +29,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         channels: Vec<String>,
         many: bool,
     ) -> Option<Stage> {
+        let limit = self.config.subscriptions;
+        if channels.len() > limit {
+            let text = format!("a connection holds at most {limit} subscriptions, this command names more channels");
+            let refusal = Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text);
+            self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
+            return None;
+        }
         let ticket = Ticket { connection: id, sequence };
         let mut missing = 0;
         let mut results = Vec::with_capacity(channels.len());

@@ -85,6 +85,12 @@ fn bad_json_commands_get_their_code_and_their_id() {
 }
 
 #[test]
+fn an_error_does_not_quote_a_message_at_length() {
+    let long = format!(r#"{{"id":1,"connect":"{}"}}"#, "x".repeat(10_000));
+    assert_eq!(json::decode(&long).unwrap_err().refusal.message.len(), 200);
+}
+
+#[test]
 fn messagepack_commands_are_read() {
     let cases: [(&[u8], Command); 6] = [
         (b"\x82\xa2id\x01\xa4ping\x80", Command::Ping),

@@ -50,7 +50,10 @@ impl Sockets {
 
     /// Takes the events that are there; fewer than `events` holds means that it was all of them.
     pub(super) fn take(&mut self, events: &mut Events) -> io::Result<()> {
-        self.0.get_mut().poll(events, Some(Duration::ZERO))?;
+        match self.0.get_mut().poll(events, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
         if events.iter().count() < events.capacity()
             && let Some(Ok(mut ready)) = self.0.readable().now_or_never()
         {

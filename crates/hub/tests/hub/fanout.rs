@@ -165,6 +165,18 @@ fn who_does_not_read_is_closed_and_the_others_hear_all() {
 }
 
 #[test]
+fn a_message_larger_than_the_limit_reaches_a_client_that_reads() {
+    let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
+    let (id, client) = world.subscribed("chat:a");
+    client.takes(Some(10));
+    world.relay(&[published("chat:a", &"x".repeat(50_000))]);
+    world.relay(&[published("chat:a", "next")]);
+    client.takes(None);
+    world.hub.writable(id);
+    assert_eq!(client.lines()[1], "0:chat:a next");
+}
+
+#[test]
 fn what_a_session_may_not_do_is_refused_with_its_code() {
     let mut world = World::new();
     let (id, client) = world.connected();
@@ -186,9 +198,17 @@ fn what_a_session_may_not_do_is_refused_with_its_code() {
 
 #[test]
 fn subscriptions_are_bounded_and_idempotent() {
-    let mut world = World::with(Config { subscriptions: 2, ..Config::default() });
+    let mut world = World::with(Config { subscriptions: 4, ..Config::default() });
     let (id, client) = world.connected();
+    for channel in ["chat:x", "chat:y"] {
+        world.say_as(id, 5, subscribe(channel));
+        world.relay(&[joined(channel)]);
+    }
+    client.lines();
+    world.broker.take_asked();
     let channels = ["chat:a", "chat:a", "chat:b", "chat:c"].map(str::to_owned).to_vec();
+    world.say_as(id, 6, Command::SubscribeMany(vec!["chat:a".to_owned(); 5]));
+    assert_eq!(client.lines(), ["0:6 too_many_subscriptions"], "a command names no more than a connection may hold");
     world.say_as(id, 7, Command::SubscribeMany(channels));
     assert!(client.lines().is_empty(), "the broker has not confirmed");
     world.relay(&[joined("chat:b"), joined("chat:a")]);

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{Body, Message, OnlyId, present};
-use crate::codes;
+use super::wire::{Body, Message, OnlyId, present, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, check};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
@@ -32,7 +31,7 @@ struct PublishBody<'a> {
 pub fn decode(text: &str) -> Result<Request, DecodeError> {
     let message: Message<PublishBody<'_>> = serde_json::from_str(text).map_err(|error| {
         let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
-        DecodeError { id, refusal: Refusal::new(&codes::BAD_MESSAGE, error.to_string()) }
+        unreadable(id, &error.to_string())
     })?;
     let names = || serde_json::from_str::<FieldNames>(text).map(|names| names.0).unwrap_or_default();
     message.into_request(PublishBody::into_body, names)

@@ -7,8 +7,7 @@ use rmp::encode as mp;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use super::wire::{Body, Message, OnlyId, present};
-use crate::codes;
+use super::wire::{Body, Message, OnlyId, present, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::FieldNames;
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
@@ -32,7 +31,7 @@ struct PublishBody {
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
     let message: Message<PublishBody> = read(bytes).map_err(|error| {
         let id = read::<OnlyId>(bytes).ok().and_then(|only| only.id);
-        DecodeError { id, refusal: Refusal::new(&codes::BAD_MESSAGE, error) }
+        unreadable(id, &error)
     })?;
     let names = || read::<FieldNames>(bytes).map(|names| names.0).unwrap_or_default();
     message.into_request(PublishBody::into_body, names)

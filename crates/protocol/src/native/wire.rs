@@ -62,6 +62,12 @@ pub(super) struct Body {
     pub(super) echo: Option<bool>,
 }
 
+/// A message that cannot be read at all. What the reader says of it may quote it at length: it is cut.
+pub(super) fn unreadable(id: Option<u64>, problem: &str) -> DecodeError {
+    let shown: String = problem.chars().take(200).collect();
+    DecodeError { id: id.filter(|id| (1..=MAX_ID).contains(id)), refusal: Refusal::new(&codes::BAD_MESSAGE, shown) }
+}
+
 /// `Some` of whatever is there: unlike serde's own rule for `Option`, null is a value.
 pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
