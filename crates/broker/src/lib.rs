@@ -24,7 +24,7 @@ use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
 pub use config::{Config, PayloadRules};
-pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, shard_queue};
+pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, Window, shard_queue};
 
 /// A shard of this node, as a broker numbers it: 0 to 63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::publication::Publication;
 
-use crate::queue::{Relayed, Routed, ShardQueue};
+use crate::queue::{Relayed, Routed, ShardQueue, Window};
 use crate::shards::{ShardSet, Shards};
 use crate::tally::Tally;
 use crate::{Answer, Broker, Config, Counters, PayloadRules, PublishError, PublishRequest, ShardId, Status};
@@ -45,7 +45,8 @@ impl MemoryBroker {
         };
         let received = self.now();
         let publication = Publication { data: request.data, time: received, headers: request.headers };
-        let routed = Routed { channel: request.channel, publication, exclude: request.exclude, received };
+        let routed =
+            Routed { channel: request.channel, publication, exclude: request.exclude, published: Window::at(received) };
         let told = table.shards.tell_all(*joined, &Relayed::Publication(Arc::new(routed)));
         self.tally.received.add(1);
         self.tally.overflowed.add(told.dropped);

@@ -33,9 +33,24 @@ pub struct Routed {
     pub publication: Publication,
     /// The session that is not to hear it.
     pub exclude: Option<SessionId>,
-    /// When this node received it, by the broker's clock in Unix milliseconds. `publication.time` may be the
-    /// publisher's own claim; gaps go by this one.
-    pub received: u64,
+    /// When it was published for certain. `publication.time` may be the publisher's own claim; gaps go by this one.
+    pub published: Window,
+}
+
+/// A span of time by the broker's clock, in Unix milliseconds, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Not before.
+    pub from: u64,
+    /// Not after.
+    pub to: u64,
+}
+
+impl Window {
+    /// A window that is a moment.
+    pub fn at(time: u64) -> Self {
+        Self { from: time, to: time }
+    }
 }
 
 /// A queue for one shard that takes up to `limit_bytes`.
@@ -64,7 +79,7 @@ struct State {
     items: Vec<Relayed>,
     bytes: usize,
     /// Channels that lost publications since the last that was queued for them, and from when to when.
-    lost: HashMap<ChannelName, (u64, u64)>,
+    lost: HashMap<ChannelName, Window>,
     /// Gaps told because something did not fit.
     overload_gaps: u64,
 }
@@ -116,20 +131,20 @@ impl Shared {
 
 impl State {
     fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
-        let (channel, from, to, size) = match &item {
+        let (channel, window, size) = match &item {
             Relayed::Joined(_) => {
                 self.items.push(item);
                 return true;
             }
             Relayed::Publication(routed) => {
                 let size = routed.publication.data.bytes().len() + ITEM_BYTES;
-                (&routed.channel, routed.received, routed.received, size)
+                (&routed.channel, routed.published, size)
             }
-            Relayed::Gap(channel, gap) => (channel, gap.from, gap.to, ITEM_BYTES),
+            Relayed::Gap(channel, gap) => (channel, Window { from: gap.from, to: gap.to }, ITEM_BYTES),
         };
         if self.bytes + size > limit_bytes {
-            let window = self.lost.entry(channel.clone()).or_insert((from, to));
-            *window = (window.0.min(from), window.1.max(to));
+            let lost = self.lost.entry(channel.clone()).or_insert(window);
+            *lost = Window { from: lost.from.min(window.from), to: lost.to.max(window.to) };
             return false;
         }
         if let Some(window) = self.lost.remove(channel) {
@@ -142,7 +157,7 @@ impl State {
     }
 }
 
-fn overload(channel: ChannelName, (from, to): (u64, u64)) -> Relayed {
+fn overload(channel: ChannelName, Window { from, to }: Window) -> Relayed {
     Relayed::Gap(channel, Gap { from, to, reason: GapReason::Overload })
 }
 
@@ -153,13 +168,13 @@ mod tests {
 
     use super::*;
 
-    fn publication(channel: &str, bytes: usize, received: u64) -> Relayed {
+    fn publication(channel: &str, bytes: usize, time: u64) -> Relayed {
         let data = Data::Binary(Bytes::from(vec![0; bytes]));
         Relayed::Publication(Arc::new(Routed {
             channel: ChannelName::parse(channel).unwrap(),
-            publication: Publication { data, time: received, headers: None },
+            publication: Publication { data, time, headers: None },
             exclude: None,
-            received,
+            published: Window::at(time),
         }))
     }
 
@@ -168,7 +183,7 @@ mod tests {
         inbox.take(&mut items);
         let name = |item| match item {
             Relayed::Joined(channel) => format!("joined {channel}"),
-            Relayed::Publication(routed) => format!("{} {}", routed.channel, routed.received),
+            Relayed::Publication(routed) => format!("{} {}", routed.channel, routed.published.to),
             Relayed::Gap(channel, gap) => {
                 format!("{channel} {}-{} {}", gap.from, gap.to, gap.reason.name())
             }

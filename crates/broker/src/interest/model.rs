@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ullim_protocol::publication::{Data, Publication};
 
 use super::*;
-use crate::queue::{ShardInbox, shard_queue};
+use crate::queue::{ShardInbox, Window, shard_queue};
 
 const SHARDS: usize = 3;
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
@@ -209,7 +209,7 @@ impl World {
             }
             Reply::Message(channel, published) => {
                 let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
-                self.interest.route(Routed { channel, publication, exclude: None, received: published });
+                self.interest.route(Routed { channel, publication, exclude: None, published: Window::at(published) });
             }
             Reply::Pong(at) => self.proven = at,
         }
@@ -253,9 +253,9 @@ impl View {
             }
             Relayed::Publication(routed) => {
                 assert!(self.joined, "a publication before the join");
-                assert!(routed.received > self.last_seen, "out of order");
-                self.last_seen = routed.received;
-                self.missing.retain(|missing| *missing != routed.received);
+                assert!(routed.published.to > self.last_seen, "out of order");
+                self.last_seen = routed.published.to;
+                self.missing.retain(|missing| *missing != routed.published.to);
             }
             Relayed::Gap(channel, gap) => {
                 assert!(self.joined, "a gap before the join");

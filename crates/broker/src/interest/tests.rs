@@ -51,7 +51,7 @@ impl Table {
         self.inboxes[usize::from(shard)].take(&mut items);
         let describe = |item| match item {
             Relayed::Joined(channel) => format!("joined {channel}"),
-            Relayed::Publication(routed) => format!("{} at {}", routed.channel, routed.received),
+            Relayed::Publication(routed) => format!("{} at {}", routed.channel, routed.published.to),
             Relayed::Gap(channel, gap) => format!("{channel} gap {}-{}", gap.from, gap.to),
         };
         items.into_iter().map(describe).collect()

@@ -7,10 +7,10 @@ use ullim_protocol::outgoing::{Gap, GapReason};
 use super::Shared;
 use super::encode::{self, Decoded};
 use super::resp::Value;
-use crate::queue::Routed;
+use crate::queue::{Routed, Window};
 
-/// Takes a message: what it was published to, and what.
-pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value) {
+/// Takes a message: what it was published to, and what. All that was published before `proven` has been read before.
+pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value, proven: Instant) {
     let name = match wire_name {
         Value::Text(wire_name) => shared.names.read(wire_name),
         _ => None,
@@ -24,16 +24,18 @@ pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value) {
         return;
     };
     shared.tally.received.add(1);
-    let received = shared.clock.millis(Instant::now());
+    let now = Instant::now();
+    let received = shared.clock.millis(now);
+    let published = Window { from: shared.clock.span(proven).earliest, to: shared.clock.span(now).latest };
     match decode(shared, &channel, payload, received) {
         Ok(Decoded { publication, exclude }) => {
-            let told = shared.interest().route(Routed { channel, publication, exclude, received });
+            let told = shared.interest().route(Routed { channel, publication, exclude, published });
             shared.tally.overflowed.add(told.dropped);
         }
         Err(error) => {
             tracing::debug!(%channel, %error, "dropped a publication that cannot be decoded");
             shared.tally.undecodable.add(1);
-            let gap = Gap { from: received, to: received, reason: GapReason::Undecodable };
+            let gap = Gap { from: published.from, to: published.to, reason: GapReason::Undecodable };
             let told = shared.interest().tell_gap(channel, gap);
             shared.tally.gaps.add(told.queued);
         }

@@ -196,7 +196,7 @@ impl Traffic {
         match (&kind[..], parts.len()) {
             (b"message", 3) => {
                 let payload = parts.swap_remove(2);
-                relay::message(shared, &parts[1], payload);
+                relay::message(shared, &parts[1], payload, self.proven);
             }
             (b"subscribe", 3) => self.confirmed(shared, &parts[1]),
             (b"unsubscribe", 3) => self.left(shared, &parts[1]),

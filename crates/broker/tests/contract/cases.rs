@@ -174,10 +174,10 @@ pub(crate) async fn a_full_queue_is_a_gap_where_it_overflowed(fixture: Fixture) 
     }
     until("all received", || broker.counters().received == 11).await;
     assert_eq!(roomy.next_data("auto:b").await, "first");
-    let mut times = Vec::new();
+    let mut windows = Vec::new();
     for _ in 0..10 {
         let Relayed::Publication(routed) = roomy.next().await else { panic!() };
-        times.push(routed.received);
+        windows.push(routed.published);
     }
     assert_eq!(tiny.next_data("auto:b").await, "first");
     let mut heard = 0;
@@ -192,7 +192,8 @@ pub(crate) async fn a_full_queue_is_a_gap_where_it_overflowed(fixture: Fixture) 
         }
     };
     assert!((1..10).contains(&heard), "{heard}");
-    assert_eq!((gap.from, gap.to, gap.reason), (times[heard], times[9], GapReason::Overload));
+    let lost = (windows[heard].from, windows[9].to, GapReason::Overload);
+    assert_eq!((gap.from, gap.to, gap.reason), lost);
     publish(broker, "auto:a", text("after")).await;
     assert_eq!(tiny.next_data("auto:a").await, "after");
     let counters = broker.counters();
@@ -269,7 +270,8 @@ pub(crate) async fn times_and_counters_tell_what_happened(fixture: Fixture) {
     for _ in 0..2 {
         let Relayed::Publication(routed) = shard.next().await else { panic!() };
         let lived = before.saturating_sub(5)..=broker.now() + 5;
-        assert!(lived.contains(&routed.received) && lived.contains(&routed.publication.time));
+        assert!(lived.contains(&routed.published.to) && lived.contains(&routed.publication.time));
+        assert!(routed.published.from <= before, "the link was last proven before");
     }
     let counters = broker.counters();
     assert_eq!((counters.received, counters.published, counters.channels), (2, 2, 1));

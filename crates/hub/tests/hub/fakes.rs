@@ -274,7 +274,12 @@ pub(crate) fn gap(channel: &str, from: u64, to: u64) -> Relayed {
 pub(crate) fn published(channel: &str, text: &str) -> Relayed {
     let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
     let publication = Publication { data, time: 0, headers: None };
-    Relayed::Publication(Arc::new(Routed { channel: name(channel), publication, exclude: None, received: 0 }))
+    Relayed::Publication(Arc::new(Routed {
+        channel: name(channel),
+        publication,
+        exclude: None,
+        published: ullim_broker::Window::at(0),
+    }))
 }
 
 pub(crate) fn publish(channel: &str, text: &str) -> Command {

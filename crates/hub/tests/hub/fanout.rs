@@ -68,7 +68,7 @@ fn an_excluded_session_does_not_hear_it_and_the_order_holds() {
         channel: name("chat:a"),
         publication: excluded.publication.clone(),
         exclude: Some(session),
-        received: 0,
+        published: ullim_broker::Window::at(0),
     };
     world.relay(&[published("chat:a", "1"), Relayed::Publication(Arc::new(excluded)), published("chat:a", "3")]);
     assert_eq!(own.lines(), ["0:chat:a 1", "0:chat:a 3"]);
