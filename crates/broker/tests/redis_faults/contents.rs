@@ -58,8 +58,8 @@ async fn envelopes_that_cannot_be_decoded_are_gaps_in_their_place() {
         publish_raw(&server, "ullim:{a}", payload).await;
         publish_raw(&server, "ullim:{a}", b"fine").await;
         let gap = next_gap(&mut shard, "a").await;
-        assert_eq!((gap.from, gap.reason), (gap.to, GapReason::Undecodable));
-        assert!((before..=broker.now()).contains(&gap.to));
+        assert_eq!(gap.reason, GapReason::Undecodable);
+        assert!(gap.from <= before && before <= gap.to, "the window covers when it was published");
         assert_eq!(shard.next_data("a").await, "fine");
     }
     let counters = broker.counters();
