@@ -1,0 +1,27 @@
+//! Real nodes, a real Redis server, real clients. Names are behaviours; nothing waits for a fixed time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "what does not work is a failed test")]
+
+mod absent_redis;
+mod api;
+mod bad_frames;
+mod bad_messages;
+mod bad_publications;
+mod bystander;
+mod channel_names;
+mod command_line;
+mod encodings;
+mod faults;
+mod foreign_clients;
+mod handshake;
+mod limits;
+mod memory;
+mod native;
+mod overload;
+mod relay;
+mod rust_client;
+mod scene;
+mod subscribing;
+mod timeouts;
+mod tokens;
+mod turn;

@@ -1,0 +1,37 @@
+//! The fixture of Ullim's tests: real processes on loopback, and clients that talk to them.
+//!
+//! * [`Redis`], [`Node`], [`Cluster`]: servers, each on ports of its own, ended when dropped
+//! * [`Proxy`]: a link to Redis that can be half open
+//! * [`Client`]: a well-formed client (the WebSocket part is tungstenite, not ours)
+//! * [`Raw`]: bytes as no client should send them
+//! * [`traffic`]: numbered publications, what was heard of them, and whether the gaps account for the rest
+//! * [`Cli`], [`http`], [`token`]: the command line, the internal listener, tokens good and bad
+//!
+//! Nothing here waits for a fixed time: [`eventually`] waits for a condition.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that does not work is a failed test")]
+
+mod cli;
+mod client;
+mod cluster;
+mod encoding;
+pub mod http;
+mod node;
+mod process;
+mod proxy;
+mod raw;
+mod redis;
+pub mod token;
+pub mod traffic;
+mod wait;
+
+pub use cli::Cli;
+pub use client::{Client, Closed};
+pub use cluster::Cluster;
+pub use encoding::Encoding;
+pub use node::{Node, NodeBuilder, TOKEN_SECRET, artifact, free_address};
+pub use process::Process;
+pub use proxy::Proxy;
+pub use raw::{Frame, Raw, Request, Response};
+pub use redis::Redis;
+pub use wait::{PATIENCE, eventually, now_ms, within};
