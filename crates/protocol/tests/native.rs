@@ -113,9 +113,11 @@ fn messagepack_commands_are_read() {
 
 #[test]
 fn bad_messagepack_commands_get_their_code_and_their_id() {
-    let deep =
-        [b"\x82\xa2id\x08\xa7publish\x82\xa7channel\xa1c\xa4data".as_slice(), &[0x91; 100_000], b"\xc0"].concat();
-    let cases: [(&[u8], Option<u64>, &ErrorCode); 8] = [
+    let deep = |depth: usize| {
+        [b"\x82\xa2id\x08\xa7publish\x82\xa7channel\xa1c\xa4data".as_slice(), &vec![0x91; depth], b"\xc0"].concat()
+    };
+    let (deep, deeper) = (deep(200), deep(100_000));
+    let cases: [(&[u8], Option<u64>, &ErrorCode); 9] = [
         (b"", None, &codes::BAD_MESSAGE),
         (b"\xc1", None, &codes::BAD_MESSAGE),
         (b"\xdf\xff\xff\xff\xff", None, &codes::BAD_MESSAGE),
@@ -124,7 +126,8 @@ fn bad_messagepack_commands_get_their_code_and_their_id() {
         (b"\x82\xa2id\x03\xa9subscribe\x81\xa7channel\x07", Some(3), &codes::BAD_MESSAGE),
         // Binary within JSON data.
         (b"\x82\xa2id\x04\xa7publish\x82\xa7channel\xa1c\xa4data\x91\xc4\x01a", Some(4), &codes::BAD_MESSAGE),
-        (&deep, None, &codes::BAD_MESSAGE),
+        (&deep, Some(8), &codes::BAD_MESSAGE),
+        (&deeper, None, &codes::BAD_MESSAGE),
     ];
     for (bytes, id, code) in cases {
         let error = msgpack::decode(bytes).unwrap_err();

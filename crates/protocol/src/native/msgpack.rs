@@ -16,6 +16,9 @@ use crate::publication::{Data, Publication};
 /// How deep a message may be nested: the data's 127, and what is around it.
 const MAX_DEPTH: usize = 130;
 
+/// How deep a message may be nested for its id to be found in it: every level costs stack.
+const MAX_SKIPPED_DEPTH: usize = 256;
+
 #[derive(Deserialize)]
 struct PublishBody {
     channel: String,
@@ -29,20 +32,20 @@ struct PublishBody {
 
 /// Reads one command.
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
-    let message: Message<PublishBody> = read(bytes).map_err(|error| {
-        let id = read::<OnlyId>(bytes).ok().and_then(|only| only.id);
+    let message: Message<PublishBody> = read(bytes, MAX_DEPTH).map_err(|error| {
+        let id = read::<OnlyId>(bytes, MAX_SKIPPED_DEPTH).ok().and_then(|only| only.id);
         unreadable(id, &error)
     })?;
-    let names = || read::<FieldNames>(bytes).map(|names| names.0).unwrap_or_default();
+    let names = || read::<FieldNames>(bytes, MAX_SKIPPED_DEPTH).map(|names| names.0).unwrap_or_default();
     message.into_request(PublishBody::into_body, names)
 }
 
-/// Reads one value with nothing behind it.
-fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, String> {
+/// Reads one value with nothing behind it, nested at most `max_depth` deep.
+fn read<'de, T: Deserialize<'de>>(bytes: &'de [u8], max_depth: usize) -> Result<T, String> {
     let mut rest = bytes;
     let value = {
         let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-        deserializer.set_max_depth(MAX_DEPTH);
+        deserializer.set_max_depth(max_depth);
         T::deserialize(&mut deserializer).map_err(|error| error.to_string())?
     };
     match rest.len() {

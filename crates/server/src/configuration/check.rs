@@ -106,8 +106,10 @@ fn is_origin(origin: &str) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else {
         return origin == "*" || origin == "null";
     };
-    let host_is_plain = !host.is_empty() && !host.contains(['/', '*', '?', '#', ' ', '@']);
-    !scheme.is_empty() && host_is_plain && *origin == origin.to_lowercase()
+    let is_scheme = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    let is_host = |c: char| c.is_alphanumeric() || ".-:[]_".contains(c);
+    let parts_are_plain = scheme.chars().all(is_scheme) && host.chars().all(is_host);
+    !scheme.is_empty() && !host.is_empty() && parts_are_plain && *origin == origin.to_lowercase()
 }
 
 fn redis(settings: &Settings, problems: &mut Vec<String>) {
