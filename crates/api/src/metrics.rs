@@ -81,9 +81,10 @@ impl Collector for Scrape {
         let messages_in = [("client", hub.commands), ("broker", broker.received)];
         counters(to, "messages_in", "Commands of clients, publications from the broker", "source", messages_in)?;
         counter(to, "messages_out", "Publications written or queued, once per subscriber", hub.deliveries)?;
-        let dropped =
-            [("undecodable", broker.undecodable), ("overload", broker.overflowed), ("slow_consumer", hub.dropped_slow)];
+        let dropped = [("undecodable", broker.undecodable), ("overload", broker.overflowed)];
         counters(to, "messages_dropped", "Publications that were not delivered", "reason", dropped)?;
+        let slow = "Connections closed because their clients did not read";
+        counter(to, "slow_consumer_closes", slow, hub.slow_closes)?;
         counter(to, "gaps", "Gaps told to clients, once per subscriber", hub.gaps)?;
         let published = [("ok", broker.published), ("error", broker.publish_errors)];
         counters(to, "publications", "Publications by this node's clients and HTTP API", "result", published)?;
@@ -130,7 +131,7 @@ mod tests {
     fn every_counter_is_exposed_under_its_name() {
         let broker = MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default());
         let ended = BTreeMap::from([(1001, 2), (4003, 1)]);
-        let hub = ullim_hub::Counters { connections: 3, ended, dropped_slow: 7, ..Default::default() };
+        let hub = ullim_hub::Counters { connections: 3, ended, slow_closes: 7, ..Default::default() };
         let clients = ClientCounters { hub, handshakes_refused: BTreeMap::from([(403, 5)]) };
         let text = exposition(&broker, clients).unwrap();
         for line in [
@@ -140,7 +141,7 @@ mod tests {
             "ullim_disconnects_total{code=\"4003\"} 1",
             "ullim_handshakes_refused_total{status=\"403\"} 5",
             "ullim_messages_in_total{source=\"broker\"} 0",
-            "ullim_messages_dropped_total{reason=\"slow_consumer\"} 7",
+            "ullim_slow_consumer_closes_total 7",
             "ullim_messages_dropped_total{reason=\"undecodable\"} 0",
             "ullim_relay_up 1",
             "ullim_relay_gaps_total 0",

@@ -63,6 +63,7 @@ impl Refusal {
             Self::Channel(_) => (StatusCode::BAD_REQUEST, &codes::BAD_CHANNEL),
             Self::Namespace(_) => (StatusCode::NOT_FOUND, &codes::UNKNOWN_NAMESPACE),
             Self::Data(_) => (StatusCode::BAD_REQUEST, &codes::BAD_DATA),
+            Self::Broker(PublishError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, &codes::BAD_DATA),
             Self::Broker(_) => (StatusCode::SERVICE_UNAVAILABLE, &codes::UNAVAILABLE),
         }
     }

@@ -85,15 +85,17 @@ pub enum PublishError {
     /// No answer in time: it may have been published.
     #[error("the broker did not answer in time")]
     Timeout,
+    /// It is larger than this node relays.
+    #[error("the data has {bytes} bytes, and broker.payload_bytes is {limit}")]
+    TooLarge {
+        /// What it has.
+        bytes: usize,
+        /// What it may have.
+        limit: usize,
+    },
     /// The broker refused it, and said why.
     #[error("the broker refused the publication: {0}")]
     Refused(String),
-}
-
-impl PublishError {
-    pub(crate) fn too_large(bytes: usize, limit: usize) -> Self {
-        Self::Refused(format!("the data has {bytes} bytes, and broker.payload_bytes is {limit}"))
-    }
 }
 
 /// Whether a broker's links stand.

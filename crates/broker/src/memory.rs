@@ -80,7 +80,7 @@ impl Broker for MemoryBroker {
         let bytes = request.data.bytes().len();
         if bytes > self.payload_bytes {
             self.tally.publish_errors.add(1);
-            return Answer::Ready(Err(PublishError::too_large(bytes, self.payload_bytes)));
+            return Answer::Ready(Err(PublishError::TooLarge { bytes, limit: self.payload_bytes }));
         }
         self.deliver(request);
         self.tally.published.add(1);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
-use ullim_protocol::publication::Publication;
+use ullim_protocol::publication::{Headers, Publication};
 use ullim_protocol::session::SessionId;
 
 /// What a queued item costs beside its data.
@@ -35,6 +35,14 @@ pub struct Routed {
     pub exclude: Option<SessionId>,
     /// When it was published for certain. `publication.time` may be the publisher's own claim; gaps go by this one.
     pub published: Window,
+}
+
+impl Routed {
+    /// What it takes of a queue, in bytes: its data and headers, and something for itself.
+    pub fn size(&self) -> usize {
+        let headers = self.publication.headers.as_ref().map_or(0, Headers::bytes);
+        self.publication.data.bytes().len() + headers + ITEM_BYTES
+    }
 }
 
 /// A span of time by the broker's clock, in Unix milliseconds, both ends included.
@@ -136,10 +144,7 @@ impl State {
                 self.items.push(item);
                 return true;
             }
-            Relayed::Publication(routed) => {
-                let size = routed.publication.data.bytes().len() + ITEM_BYTES;
-                (&routed.channel, routed.published, size)
-            }
+            Relayed::Publication(routed) => (&routed.channel, routed.published, routed.size()),
             Relayed::Gap(channel, gap) => (channel, Window { from: gap.from, to: gap.to }, ITEM_BYTES),
         };
         if self.bytes + size > limit_bytes {

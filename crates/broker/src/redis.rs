@@ -80,6 +80,12 @@ impl Shared {
     }
 }
 
+/// Whether [`RedisBroker::start`] would take this configuration.
+pub fn check(config: &RedisConfig) -> Result<(), AddressError> {
+    Address::parse(&config.url)?;
+    WireNames::new(&config.prefix).map(drop)
+}
+
 impl RedisBroker {
     /// Starts the links in the background; whether Redis is there is a matter of [`status`](Broker::status). Logs when
     /// a link breaks and when it is back.
@@ -140,7 +146,7 @@ impl Broker for RedisBroker {
         let shared = &self.shared;
         let bytes = request.data.bytes().len();
         let queued = match bytes <= shared.payload_bytes {
-            false => Err(PublishError::too_large(bytes, shared.payload_bytes)),
+            false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
                 let channel = request.channel.clone();
                 let rule = shared.rules.of(&channel);

@@ -116,6 +116,8 @@ pub(crate) struct Connected {
 pub(crate) struct Limits {
     /// Bytes; `None`: not said.
     pub(crate) message: Option<usize>,
+    /// Of one connection; `None`: not said.
+    pub(crate) subscriptions: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]

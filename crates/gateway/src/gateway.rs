@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -34,6 +35,8 @@ pub enum StartError {
 /// The client-facing side of a node, running.
 pub struct Gateway {
     address: SocketAddr,
+    /// Connections beyond the limit that were closed without an answer.
+    closed: Arc<AtomicU64>,
     stop_accepting: CancellationToken,
     accepting: TaskTracker,
     shards: Vec<RunningShard>,
@@ -45,8 +48,9 @@ struct RunningShard {
 }
 
 impl Gateway {
-    /// Opens the listener and starts the shards' threads. `broker_queue_bytes` bounds what waits for each shard. Must
-    /// be called within a tokio runtime, which accepts connections.
+    /// Opens the listener and starts the shards' threads. `broker_queue_bytes` bounds what waits for each shard. Must be
+    /// called within a tokio runtime, which accepts connections. A shard that panics is gone with its clients: the
+    /// process should end with it.
     pub fn start(config: &Config, broker_queue_bytes: usize, setup: &Setup) -> Result<Self, StartError> {
         let listener = listener::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
@@ -61,11 +65,12 @@ impl Gateway {
             shards.push(shard.map_err(StartError::Shard)?);
         }
         let capacity = Capacity::new(config.max_connections.unwrap_or_else(default_max_connections));
+        let closed = Arc::new(AtomicU64::new(0));
         let stop_accepting = CancellationToken::new();
         let accepting = TaskTracker::new();
-        accepting.spawn(listener::accept(listener, capacity, arrivals, stop_accepting.clone()));
+        accepting.spawn(listener::accept(listener, capacity, arrivals, Arc::clone(&closed), stop_accepting.clone()));
         accepting.close();
-        Ok(Self { address, stop_accepting, accepting, shards })
+        Ok(Self { address, closed, stop_accepting, accepting, shards })
     }
 
     /// Where clients connect.
@@ -76,6 +81,10 @@ impl Gateway {
     /// What the shards have counted, a quarter of a second ago at most.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
+        let closed = self.closed.load(Ordering::Relaxed);
+        if closed > 0 {
+            sum.handshakes_refused.insert(503, closed);
+        }
         for shard in &self.shards {
             shard.published.add_to(&mut sum);
         }
@@ -125,20 +134,7 @@ fn start_shard(
     let shard = Shard::new(shard_setup)?;
     drop(entered);
     std::thread::Builder::new().name(format!("ullim-shard-{index}")).spawn(move || {
-        let _guard = EndOnPanic;
         runtime.block_on(shard.run());
     })?;
     Ok(RunningShard { orders: order_sender, published })
-}
-
-/// Ends the process when its thread panics: its clients would be held and served no longer, while the node looks well.
-struct EndOnPanic;
-
-impl Drop for EndOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!("a shard has panicked, the node ends");
-            std::process::abort();
-        }
-    }
 }

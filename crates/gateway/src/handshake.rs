@@ -71,6 +71,11 @@ impl Refused {
         Self::new(503, "this node holds as many connections as it may: try another, or later")
     }
 
+    /// The node is shutting down.
+    pub(crate) fn draining() -> Self {
+        Self::new(503, "this node is shutting down: connect to another")
+    }
+
     /// The bytes to answer.
     pub(crate) fn response(&self) -> Vec<u8> {
         let Self { status, reason, header, text } = self;

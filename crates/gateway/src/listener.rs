@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -53,11 +55,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until `stop`.
+/// Accepts until `stop`. `closed` counts those for whom there was not even an answer.
 pub(crate) async fn accept(
     listener: TcpListener,
     capacity: Capacity,
     shards: Vec<mpsc::Sender<Arrival>>,
+    closed: Arc<AtomicU64>,
     stop: CancellationToken,
 ) {
     let turned_away = Capacity::new(TURNED_AWAY);
@@ -78,7 +81,10 @@ pub(crate) async fn accept(
             Some(permit) => Place::Permitted(permit),
             None => match turned_away.take() {
                 Some(permit) => Place::Full(permit),
-                None => continue,
+                None => {
+                    closed.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
             },
         };
         let Some(turn) = turns.next() else { return };

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use ullim_broker::{Relayed, ShardId, ShardInbox};
-use ullim_hub::{ConnectionId, Finished, Hub, Setup, Work};
+use ullim_hub::{ConnectionId, Finished, Hub, Setup, Transport, Work};
 use ullim_protocol::codes;
 use ullim_protocol::websocket::Limits;
 
@@ -104,11 +104,12 @@ impl Shard {
     pub(crate) fn new(setup: ShardSetup) -> io::Result<Self> {
         let ShardSetup { id, config, hub, inbox, arrivals, orders, published } = setup;
         let limits = Limits { message_bytes: config.message_bytes, fragments: config.message_fragments };
+        let transport = Transport { message_bytes: config.message_bytes, close_timeout: config.close_timeout };
         let tick = (hub.config.ping_interval / 256).clamp(Duration::from_millis(1), TICK);
         Ok(Self {
             sockets: Sockets::new()?,
             events: Events::with_capacity(EVENTS),
-            hub: Hub::new(hub, id, Frames, config.message_bytes),
+            hub: Hub::new(hub, id, Frames, transport),
             handshakes: Handshakes::new(config.handshake_timeout),
             rules: Rules { header_bytes: config.header_bytes, origins: config.origins },
             limits,
@@ -159,7 +160,7 @@ impl Shard {
         tokio::select! {
             () = self.sockets.ready() => Wake::Sockets,
             () = self.inbox.filled() => Wake::Relay,
-            arrival = self.arrivals.recv(), if self.draining.is_none() => Wake::Arrival(arrival),
+            Some(arrival) = self.arrivals.recv() => Wake::Arrival(Some(arrival)),
             Some(finished) = self.work.next() => Wake::Finished(finished),
             order = self.orders.recv(), if self.draining.is_none() => Wake::Order(order),
             Some(_) = self.http.join_next() => Wake::Tick,

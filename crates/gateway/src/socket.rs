@@ -44,6 +44,11 @@ impl Socket {
         self.input.take().map_or_else(Input::default, |input| *input)
     }
 
+    /// Takes out the bytes that were read and not decoded. They come before any that are read from now on.
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        self.input.as_mut().map(|input| std::mem::take(&mut input.unread)).unwrap_or_default()
+    }
+
     /// Keeps what is left of the input, if there is anything.
     pub(crate) fn keep(&mut self, input: Input) {
         self.input = (input.decoder.is_midway() || !input.unread.is_empty()).then(|| Box::new(input));

@@ -7,7 +7,7 @@ use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet, Wire};
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
-    /// Ends a connection with a reason. What waited for it is dropped.
+    /// Ends a connection with a reason. What waits for it is still written first.
     pub fn close(&mut self, id: ConnectionId, code: &'static CloseCode, detail: &str) {
         self.say_goodbye(id, code.number, |encode, wire, out| encode.close(wire, code, detail, out));
         self.finish_if_flushed(id);
@@ -56,7 +56,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let wire = connection.wire;
         let mut bytes = Vec::new();
         write(&self.encode, wire, &mut bytes);
-        *self.counters.ended.entry(code).or_default() += 1;
+        *self.counters.ended.entry(counted(code)).or_default() += 1;
         self.leave_everything(id);
         let sent = self.connection(id).map(|connection| connection.send_own(&bytes));
         if let Some(Err(_)) = sent {
@@ -94,4 +94,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         self.close(id, &codes::SLOW_CONSUMER, &format!("more than {limit} bytes were waiting"));
     }
+}
+
+/// The code under which an end is counted. Clients choose theirs freely: what has no meaning of its own is 4999.
+fn counted(code: u16) -> u16 {
+    let is_known = (1000..=1015).contains(&code) || codes::CLOSES.iter().any(|known| known.number == code);
+    if is_known { code } else { 4999 }
 }

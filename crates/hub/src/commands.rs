@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::RngCore as _;
 use ullim_auth::{Identity, Rejection};
-use ullim_broker::{Answer, PublishError, PublishRequest};
+use ullim_broker::{PublishError, PublishRequest};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
 use ullim_protocol::command::{Command, Publish, Refusal, Request};
@@ -15,32 +15,30 @@ use crate::config::NamespaceConfig;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
-use crate::pipeline::{Finished, Pipeline, Stage, Ticket, Unanswered, Work};
+use crate::pipeline::{Answer, Finished, Pipeline, Stage, Ticket, Unanswered, Work};
 use crate::session::Session;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Carries a request out, or queues it behind those that wait.
     pub(crate) fn take(&mut self, id: ConnectionId, request: Request) {
-        let overlaps = matches!(request.command, Command::Publish(_));
-        let waits = self.pipeline(id).is_some_and(|pipeline| !(overlaps && pipeline.is_publishing_only()));
+        let Request { id: number, command } = request;
+        let may_begin = self.pipeline(id).is_none_or(|pipeline| pipeline.lets_begin(&command));
         let sequence = self.sequence();
-        let stage = match waits {
-            true => Some(Stage::Queued(request.command)),
-            false => self.begin(id, request.id, sequence, request.command),
+        let stage = match may_begin {
+            true => self.begin(Ticket { connection: id, sequence }, command),
+            false => Stage::Queued(command),
         };
-        if let Some(stage) = stage {
-            self.wait(id, Unanswered { id: request.id, sequence, stage });
-        }
+        self.answer_in_turn(id, Unanswered { number, sequence, stage });
     }
 
     /// Answers with a refusal, in its turn.
     pub(crate) fn refuse(&mut self, id: ConnectionId, number: Option<u64>, refusal: Refusal) {
         match number {
-            Some(number) if self.pipeline(id).is_some() => {
-                let sequence = self.sequence();
-                self.wait(id, Unanswered { id: number, sequence, stage: Stage::Refused(refusal) });
+            Some(number) => {
+                let (sequence, stage) = (self.sequence(), Stage::Ready(Answer::Refused(refusal)));
+                self.answer_in_turn(id, Unanswered { number, sequence, stage });
             }
-            _ => self.tell(id.slot, &Outgoing::Error(number, &refusal)),
+            None => self.tell(id.slot, &Outgoing::Error(None, &refusal)),
         }
     }
 
@@ -58,10 +56,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.connection(id)?.session.as_deref_mut()
     }
 
-    fn wait(&mut self, id: ConnectionId, command: Unanswered) {
-        let Some(session) = self.session(id) else {
-            return;
-        };
+    /// Answers a command at once if it is ready and no other is before it.
+    fn answer_in_turn(&mut self, id: ConnectionId, command: Unanswered) {
+        if self.pipeline(id).is_none()
+            && let Stage::Ready(answer) = command.stage
+        {
+            return self.answer(id, command.number, answer);
+        }
+        let Some(session) = self.session(id) else { return };
         let pipeline = session.pipeline.get_or_insert_default();
         pipeline.push(command);
         if pipeline.is_full() {
@@ -72,33 +74,22 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Answers and begins what can be, from the first unanswered command on.
     pub(crate) fn proceed(&mut self, id: ConnectionId) {
         while let Some(command) = self.pipeline(id).and_then(Pipeline::take_ready) {
-            let Unanswered { id: number, sequence, stage } = command;
-            let waits = match stage {
-                Stage::Queued(command) => self.begin(id, number, sequence, command),
-                Stage::Refused(refusal) => {
-                    self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
-                    None
-                }
-                Stage::Published => {
-                    self.reply(id, number, Reply::Publish);
-                    None
-                }
-                Stage::Subscribing { many, results, .. } => {
-                    self.reply_subscribed(id, number, many, &results);
-                    None
-                }
-                Stage::Publishing => None,
+            let Unanswered { number, sequence, stage } = command;
+            let stage = match stage {
+                Stage::Queued(command) => self.begin(Ticket { connection: id, sequence }, command),
+                stage => stage,
             };
-            if let Some(stage) = waits
-                && let Some(session) = self.session(id)
-            {
-                let command = Unanswered { id: number, sequence, stage };
-                session.pipeline.get_or_insert_default().put_back(command);
+            match stage {
+                Stage::Ready(answer) => self.answer(id, number, answer),
+                stage => {
+                    if let Some(session) = self.session(id) {
+                        let command = Unanswered { number, sequence, stage };
+                        session.pipeline.get_or_insert_default().put_back(command);
+                    }
+                }
             }
         }
-        let Some(session) = self.session(id) else {
-            return;
-        };
+        let Some(session) = self.session(id) else { return };
         let has_room = session.pipeline.as_ref().is_none_or(|pipeline| pipeline.has_room());
         if session.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_empty()) {
             session.pipeline = None;
@@ -108,37 +99,41 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    /// Begins a command: answers it, or returns what it waits for.
-    fn begin(&mut self, id: ConnectionId, number: u64, sequence: u64, command: Command) -> Option<Stage> {
+    /// Begins a command; tells nobody anything yet.
+    fn begin(&mut self, ticket: Ticket, command: Command) -> Stage {
+        let id = ticket.connection;
         let connected = self.session(id).is_some();
+        let refused = |code, text: &str| Stage::Ready(Answer::Refused(Refusal::new(code, text)));
         match command {
-            Command::Connect { token } if !connected => self.connect(id, number, token.as_deref()),
-            Command::Connect { .. } => {
-                let refusal = Refusal::new(&codes::ALREADY_CONNECTED, "this connection has a session already");
-                self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
+            Command::Connect { .. } if connected => {
+                refused(&codes::ALREADY_CONNECTED, "this connection has a session already")
             }
-            _ if !connected => {
-                let refusal = Refusal::new(&codes::NOT_CONNECTED, "the first command must be connect");
-                self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
+            Command::Connect { token } => self.connect(id, token.as_deref()),
+            _ if !connected => refused(&codes::NOT_CONNECTED, "the first command must be connect"),
+            Command::Subscribe(channel) => self.subscribe(ticket, vec![channel], false),
+            Command::SubscribeMany(channels) => self.subscribe(ticket, channels, true),
+            Command::Unsubscribe(channel) => {
+                self.unsubscribe(id, &channel);
+                Stage::Ready(Answer::Unsubscribed)
             }
-            Command::Subscribe(channel) => {
-                return self.subscribe(id, number, sequence, vec![channel], false);
-            }
-            Command::SubscribeMany(channels) => {
-                return self.subscribe(id, number, sequence, channels, true);
-            }
-            Command::Unsubscribe(channel) => self.unsubscribe(id, number, &channel),
-            Command::Publish(publish) => return self.publish(id, number, sequence, publish),
-            Command::Ping => self.reply(id, number, Reply::Ping),
+            Command::Publish(publish) => self.publish(ticket, publish),
+            Command::Ping => Stage::Ready(Answer::Pong),
         }
-        None
     }
 
-    pub(crate) fn reply(&mut self, id: ConnectionId, number: u64, reply: Reply<'_>) {
+    fn answer(&mut self, id: ConnectionId, number: u64, answer: Answer) {
+        let reply = match answer {
+            Answer::Connected => return self.tell_connected(id, number),
+            Answer::Subscribed { many, results } => return self.tell_subscribed(id, number, many, results),
+            Answer::Refused(refusal) => return self.tell(id.slot, &Outgoing::Error(Some(number), &refusal)),
+            Answer::Unsubscribed => Reply::Unsubscribe,
+            Answer::Published => Reply::Publish,
+            Answer::Pong => Reply::Ping,
+        };
         self.tell(id.slot, &Outgoing::Reply(number, reply));
     }
 
-    fn connect(&mut self, id: ConnectionId, number: u64, token: Option<&str>) {
+    fn connect(&mut self, id: ConnectionId, token: Option<&str>) -> Stage {
         let identity = match self.verifier.verify(token) {
             Ok(identity) => identity,
             Err(rejection) => {
@@ -147,58 +142,47 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     Rejection::Expired => &codes::TOKEN_EXPIRED,
                     Rejection::Missing | Rejection::Invalid(_) => &codes::BAD_TOKEN,
                 };
-                let refusal = Refusal::new(code, rejection.to_string());
-                return self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
+                return Stage::Ready(Answer::Refused(Refusal::new(code, rejection.to_string())));
             }
         };
         let mut session = SessionId([0; 16]);
         rand::rng().fill_bytes(&mut session.0);
+        if let Some(connection) = self.connection(id) {
+            let session = Session { id: session, identity, subscriptions: Vec::new(), pipeline: None };
+            connection.session = Some(Box::new(session));
+        }
+        Stage::Ready(Answer::Connected)
+    }
+
+    fn tell_connected(&mut self, id: ConnectionId, number: u64) {
+        let Some(session) = self.session(id) else { return };
+        let (session, user) = (session.id, session.identity.user.clone());
         let connected = Connected {
             session,
-            user: identity.user.as_deref(),
+            user: user.as_deref(),
             ping_ms: self.config.ping_interval.as_millis() as u64,
             message_bytes: self.message_bytes,
             subscriptions: self.config.subscriptions,
         };
         self.tell(id.slot, &Outgoing::Reply(number, Reply::Connect(connected)));
-        if let Some(connection) = self.connection(id) {
-            let session = Session { id: session, identity, subscriptions: Vec::new(), pipeline: None };
-            connection.session = Some(Box::new(session));
-        }
     }
 
-    fn publish(&mut self, id: ConnectionId, number: u64, sequence: u64, publish: Publish) -> Option<Stage> {
+    fn publish(&mut self, ticket: Ticket, publish: Publish) -> Stage {
+        let id = ticket.connection;
         let Publish { channel, data, headers, echo } = publish;
-        let name = match self.permitted(id, &channel, "publishing to", |namespace| namespace.publish) {
+        let channel = match self.permitted(id, &channel, "publishing to", |namespace| namespace.publish) {
             Ok(name) => name,
-            Err(refusal) => return self.publish_ended(id, number, Err(refusal)),
+            Err(refusal) => return Stage::Ready(Answer::Refused(refusal)),
         };
         let session = self.session(id).map(|session| session.id);
         let exclude = session.filter(|_| !echo);
-        match self.broker.publish(PublishRequest { channel: name, data, headers, exclude }) {
-            Answer::Ready(result) => self.publish_ended(id, number, result.map_err(|error| refused(&error))),
-            Answer::Pending(answer) => {
-                let ticket = Ticket { connection: id, sequence };
+        match self.broker.publish(PublishRequest { channel, data, headers, exclude }) {
+            ullim_broker::Answer::Ready(result) => published(result),
+            ullim_broker::Answer::Pending(answer) => {
                 self.work.push(Work(Box::pin(async move { Finished { ticket, result: answer.await } })));
-                Some(Stage::Publishing)
+                Stage::Publishing
             }
         }
-    }
-
-    /// Answers a publication, unless others before it are unanswered still: then it waits for its turn.
-    fn publish_ended(&mut self, id: ConnectionId, number: u64, result: Result<(), Refusal>) -> Option<Stage> {
-        let stage = match result {
-            Ok(()) => Stage::Published,
-            Err(refusal) => Stage::Refused(refusal),
-        };
-        if self.pipeline(id).is_some_and(|pipeline| !pipeline.is_empty() && pipeline.is_publishing_only()) {
-            return Some(stage);
-        }
-        match stage {
-            Stage::Refused(refusal) => self.tell(id.slot, &Outgoing::Error(Some(number), &refusal)),
-            _ => self.reply(id, number, Reply::Publish),
-        }
-        None
     }
 
     /// A piece of [`Work`] has ended.
@@ -206,10 +190,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Finished { ticket, result } = finished;
         let pipeline = self.pipeline(ticket.connection);
         if let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) {
-            command.stage = match result {
-                Ok(()) => Stage::Published,
-                Err(error) => Stage::Refused(refused(&error)),
-            };
+            command.stage = published(result);
             self.proceed(ticket.connection);
         }
         self.uncork();
@@ -238,11 +219,21 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 }
 
-fn refused(error: &PublishError) -> Refusal {
-    match error {
-        PublishError::Refused(_) => Refusal::new(&codes::BAD_DATA, error.to_string()),
-        PublishError::Unreachable | PublishError::Timeout => unavailable(&error.to_string()),
-    }
+fn published(result: Result<(), PublishError>) -> Stage {
+    Stage::Ready(match result {
+        Ok(()) => Answer::Published,
+        Err(error @ PublishError::TooLarge { .. }) => {
+            Answer::Refused(Refusal::new(&codes::BAD_DATA, error.to_string()))
+        }
+        Err(PublishError::Refused(reason)) => {
+            // The broker's own words are the operator's: they may name its users and keys.
+            tracing::debug!(reason, "the broker refused a client's publication");
+            Answer::Refused(unavailable("the broker refused the publication"))
+        }
+        Err(error @ (PublishError::Unreachable | PublishError::Timeout)) => {
+            Answer::Refused(unavailable(&error.to_string()))
+        }
+    })
 }
 
 pub(crate) fn unavailable(text: &str) -> Refusal {

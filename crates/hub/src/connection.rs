@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::outbox::Outbox;
+use crate::outbox::{GATHERED, Outbox};
 use crate::outlet::{Outlet, Wire};
 use crate::rate::Rate;
 use crate::session::Session;
@@ -47,30 +47,28 @@ pub(crate) struct Lost;
 impl<O: Outlet> Connection<O> {
     /// Writes `frames` in order behind what waits already, and keeps what is not taken.
     pub(crate) fn send(&mut self, frames: &[Bytes]) -> Result<(), Lost> {
-        if !self.outbox.is_empty() {
-            frames.iter().for_each(|frame| self.outbox.push(frame.clone()));
-            return Ok(());
+        for gathered in frames.chunks(GATHERED) {
+            // Once the peer takes no more, the rest waits: it says when it takes more only if it was offered too much.
+            let written = match self.outbox.is_empty() {
+                true => write(&mut self.outlet, gathered)?,
+                false => 0,
+            };
+            self.keep(gathered, written);
         }
-        let mut written = match frames {
-            [frame] => self.outlet.write(&[IoSlice::new(frame)]),
-            _ => {
-                let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
-                self.outlet.write(&slices)
-            }
-        }
-        .map_err(|_| Lost)?;
+        Ok(())
+    }
+
+    /// Keeps what of `frames` is behind the first `written` bytes.
+    fn keep(&mut self, frames: &[Bytes], mut written: usize) {
         for frame in frames {
             let done = written.min(frame.len());
             written -= done;
-            if done == frame.len() {
-                continue;
-            }
             match done {
+                done if done == frame.len() => {}
                 0 => self.outbox.push(frame.clone()),
-                _ => self.outbox.push_rest(frame.slice(done..)),
+                done => self.outbox.push_rest(frame.slice(done..)),
             }
         }
-        Ok(())
     }
 
     /// As [`send`](Self::send), for bytes that only this connection is sent: they are copied if they have to wait.
@@ -86,4 +84,15 @@ impl<O: Outlet> Connection<O> {
         }
         Ok(())
     }
+}
+
+fn write(outlet: &mut impl Outlet, frames: &[Bytes]) -> Result<usize, Lost> {
+    let written = match frames {
+        [frame] => outlet.write(&[IoSlice::new(frame)]),
+        _ => {
+            let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
+            outlet.write(&slices)
+        }
+    };
+    written.map_err(|_| Lost)
 }

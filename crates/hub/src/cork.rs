@@ -72,7 +72,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             return;
         };
         if connection.outbox.bytes_behind() > limit && !connection.closing {
-            self.counters.dropped_slow += 1;
+            self.counters.slow_closes += 1;
             self.close_slow(id, limit);
         }
     }

@@ -23,8 +23,8 @@ pub struct Counters {
     pub auth_failures: u64,
     /// Publications written or queued, once per subscriber.
     pub deliveries: u64,
-    /// Publications dropped with the connections that did not read them.
-    pub dropped_slow: u64,
+    /// Connections closed because their clients did not read.
+    pub slow_closes: u64,
     /// Gaps told, once per subscriber.
     pub gaps: u64,
 }
@@ -43,7 +43,7 @@ impl Counters {
         self.rate_limited += other.rate_limited;
         self.auth_failures += other.auth_failures;
         self.deliveries += other.deliveries;
-        self.dropped_slow += other.dropped_slow;
+        self.slow_closes += other.slow_closes;
         self.gaps += other.gaps;
     }
 }

@@ -53,7 +53,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         while taken < items.len() && bytes < BATCH_BYTES && writes < BATCH_WRITES {
             match &items[taken] {
                 Relayed::Publication(routed) => {
-                    bytes += routed.publication.data.bytes().len();
+                    bytes += routed.size();
                     writes += self.scratch.collect(&mut self.registry, taken as u32, routed);
                 }
                 Relayed::Joined(name) => {
@@ -112,23 +112,18 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     /// The broker is sure to relay every later publication of this channel.
     fn joined(&mut self, name: &str) {
-        let Some(key) = self.registry.find(name) else {
-            return;
-        };
-        let Some(channel) = self.registry.get(key) else {
-            return;
-        };
-        channel.joined = true;
-        let waiting = std::mem::take(&mut channel.waiting);
-        channel.live.extend(waiting.iter().map(|ticket| ticket.connection.slot));
+        let Some(key) = self.registry.find(name) else { return };
+        let waiting = self.registry.confirm(key);
         let now = self.broker.now();
-        for ticket in waiting {
+        for ticket in &waiting {
             let connection = self.connection(ticket.connection);
             let session = connection.and_then(|connection| connection.session.as_mut());
             if let Some(subscription) = session.and_then(|session| session.subscription(key)) {
-                subscription.since = Some(now);
+                subscription.since.get_or_insert(now);
             }
-            self.channel_confirmed(ticket);
+        }
+        for ticket in waiting {
+            self.channel_confirmed(ticket, name);
         }
         if let Some(name) = self.registry.release(key) {
             self.broker.unsubscribe(self.shard, &name);
@@ -148,10 +143,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         for slot in &slots {
             let session = self.connections.get_mut(*slot as usize).and_then(|connection| connection.session.as_mut());
             let since = session.and_then(|session| session.subscription(key)).and_then(|found| found.since);
-            let Some(since) = since.filter(|since| *since <= gap.to) else {
-                continue;
-            };
-            let gap = Gap { from: gap.from.max(since), ..gap };
+            // Never left out: clocks may have been set back since the subscription began.
+            let from = gap.from.max(since.unwrap_or_default()).min(gap.to);
+            let gap = Gap { from, ..gap };
             self.counters.gaps += 1;
             self.tell(*slot, &Outgoing::Push(name.as_str(), Push::Gap(gap)));
         }

@@ -54,6 +54,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
             return;
         };
+        if connection.paused {
+            // It is not read from, so that it cannot be heard.
+            connection.missed = 0;
+        }
         if connection.missed >= MISSED {
             return self.close(id, &codes::HEARTBEAT_TIMEOUT, "nothing was heard for two heartbeats");
         }

@@ -23,9 +23,6 @@ use crate::pipeline::{Ticket, Work};
 use crate::rate::{Rate, Verdict};
 use crate::registry::{ChannelKey, Registry};
 
-/// How long a peer may take to end a connection that was closed.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// What all hubs of a node share.
 #[derive(Clone)]
 pub struct Setup {
@@ -37,6 +34,15 @@ pub struct Setup {
     pub verifier: Arc<Verifier>,
     /// Where publications come from and go to.
     pub broker: Arc<dyn Broker>,
+}
+
+/// What a hub has to know of its transport.
+#[derive(Debug, Clone, Copy)]
+pub struct Transport {
+    /// The most bytes of a client's message, as `connect` tells it.
+    pub message_bytes: usize,
+    /// How long a peer may take to end a connection that was closed.
+    pub close_timeout: Duration,
 }
 
 /// Whether the transport should go on reading from a connection.
@@ -58,7 +64,6 @@ pub struct Hub<O, E> {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) shard: ShardId,
     pub(crate) encode: E,
-    /// The most bytes of a client's message, as `connect` tells it.
     pub(crate) message_bytes: usize,
     pub(crate) connections: Slab<Connection<O>>,
     pub(crate) registry: Registry,
@@ -79,20 +84,20 @@ pub struct Hub<O, E> {
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
-    pub fn new(setup: Setup, shard: ShardId, encode: E, message_bytes: usize) -> Self {
+    pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
         let Setup { config, namespaces, verifier, broker } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
             connect_deadlines: Deadlines::new(config.connect_timeout),
-            close_deadlines: Deadlines::new(CLOSE_TIMEOUT),
+            close_deadlines: Deadlines::new(transport.close_timeout),
             config,
             namespaces,
             verifier,
             broker,
             shard,
             encode,
-            message_bytes,
+            message_bytes: transport.message_bytes,
             connections: Slab::new(),
             registry: Registry::default(),
             work: Vec::new(),

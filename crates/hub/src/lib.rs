@@ -31,6 +31,6 @@ mod subscribing;
 pub use config::{Config, NamespaceConfig, Namespaces};
 pub use connection::ConnectionId;
 pub use counters::Counters;
-pub use hub::{Hub, Reading, Setup};
+pub use hub::{Hub, Reading, Setup, Transport};
 pub use outlet::{Encode, Outlet, Wire};
 pub use pipeline::{Finished, Work};

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 
 use crate::outlet::Outlet;
 
-/// The most frames that one write gathers.
-const GATHERED: usize = 64;
+/// The most frames that one write gathers. Far below what the system takes (1,024), as it would write no more of them.
+pub(crate) const GATHERED: usize = 64;
 
 /// Frames in order, the first perhaps half written. Empty, it is one null pointer.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
 //! Commands of one session that are not answered yet. Answers keep the order of the commands: behind a command that
-//! waits for the broker the others queue, except that publications overlap.
+//! waits for the broker the others queue, except that publications and subscriptions overlap.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -42,23 +42,45 @@ pub struct Finished {
 /// One unanswered command.
 #[derive(Debug)]
 pub(crate) struct Unanswered {
-    pub(crate) id: u64,
+    /// The client's number for it.
+    pub(crate) number: u64,
     pub(crate) sequence: u64,
     pub(crate) stage: Stage,
 }
 
+/// How far a command has come.
 #[derive(Debug)]
 pub(crate) enum Stage {
     /// It has not begun.
     Queued(Command),
     /// The broker has its publication.
     Publishing,
-    /// The broker has still to confirm `missing` of its channels.
-    Subscribing { many: bool, results: Vec<(String, Result<(), Refusal>)>, missing: usize },
-    /// It is refused, but those before it are not answered yet.
+    /// The broker has still to confirm some of its channels.
+    Subscribing { many: bool, results: Vec<(String, Outcome)> },
+    /// It can be answered in its turn.
+    Ready(Answer),
+}
+
+/// What became of one channel of a subscribe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The subscription stands.
+    Stands,
+    /// The broker has to confirm it.
+    Awaited,
+    /// There is none.
     Refused(Refusal),
-    /// It is published, but those before it are not answered yet.
+}
+
+/// What a command is answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Connected,
+    Subscribed { many: bool, results: Vec<(String, Outcome)> },
+    Unsubscribed,
     Published,
+    Pong,
+    Refused(Refusal),
 }
 
 #[derive(Debug, Default)]
@@ -82,9 +104,17 @@ impl Pipeline {
         self.commands.len() <= MAX_UNANSWERED / 2 && self.queued_bytes <= MAX_QUEUED_BYTES / 2
     }
 
-    /// Whether a publication may begin now: only publications are before it.
-    pub(crate) fn is_publishing_only(&self) -> bool {
-        self.commands.iter().all(|command| matches!(command.stage, Stage::Publishing | Stage::Published))
+    /// Whether a command may begin before those in front of it are answered: publications may among publications, and
+    /// subscriptions among both. What else there is must see what came before it done.
+    pub(crate) fn lets_begin(&self, command: &Command) -> bool {
+        let among_publications = |stage: &Stage| matches!(stage, Stage::Publishing | Stage::Ready(_));
+        let among_both = |stage: &Stage| among_publications(stage) || matches!(stage, Stage::Subscribing { .. });
+        let mut stages = self.commands.iter().map(|command| &command.stage);
+        match command {
+            Command::Publish(_) => stages.all(among_publications),
+            Command::Subscribe(_) | Command::SubscribeMany(_) => stages.all(among_both),
+            _ => self.is_empty(),
+        }
     }
 
     pub(crate) fn push(&mut self, command: Unanswered) {
@@ -100,12 +130,10 @@ impl Pipeline {
 
     /// Takes the first command if it can be answered or begun now.
     pub(crate) fn take_ready(&mut self) -> Option<Unanswered> {
-        let ready = match &self.commands.front()?.stage {
-            Stage::Queued(_) | Stage::Refused(_) | Stage::Published => true,
-            Stage::Publishing => false,
-            Stage::Subscribing { missing, .. } => *missing == 0,
-        };
-        let command = ready.then(|| self.commands.pop_front()).flatten()?;
+        if !matches!(self.commands.front()?.stage, Stage::Queued(_) | Stage::Ready(_)) {
+            return None;
+        }
+        let command = self.commands.pop_front()?;
         if let Stage::Queued(command) = &command.stage {
             self.queued_bytes -= size(command);
         }

@@ -30,6 +30,7 @@ pub(crate) struct Registry {
     // Names are chosen by clients: ahash, seeded at random, keeps them from colliding on purpose.
     keys: HashMap<ChannelName, ChannelKey, ahash::RandomState>,
     channels: Slab<Channel>,
+    unconfirmed: usize,
 }
 
 impl Registry {
@@ -59,7 +60,33 @@ impl Registry {
         });
         let key = ChannelKey(index as u32);
         self.keys.insert(name.clone(), key);
+        self.unconfirmed += 1;
         (key, true)
+    }
+
+    /// How many channels the broker has not confirmed.
+    pub(crate) fn unconfirmed(&self) -> usize {
+        self.unconfirmed
+    }
+
+    /// Adds a subscriber; whether it hears the channel at once.
+    pub(crate) fn add(&mut self, key: ChannelKey, ticket: Ticket) -> bool {
+        let channel = &mut self.channels[key.0 as usize];
+        match channel.joined {
+            true => drop(channel.live.insert(ticket.connection.slot)),
+            false => channel.waiting.push(ticket),
+        }
+        channel.joined
+    }
+
+    /// The broker has confirmed the channel: those who waited hear it from now on, and are returned.
+    pub(crate) fn confirm(&mut self, key: ChannelKey) -> Vec<Ticket> {
+        let channel = &mut self.channels[key.0 as usize];
+        self.unconfirmed -= usize::from(!channel.joined);
+        channel.joined = true;
+        let waiting = std::mem::take(&mut channel.waiting);
+        channel.live.extend(waiting.iter().map(|ticket| ticket.connection.slot));
+        waiting
     }
 
     /// Removes the entry if nobody hears or awaits the channel any longer, and returns its name. An entry that the
@@ -69,13 +96,8 @@ impl Registry {
         if !channel.joined || !channel.live.is_empty() || !channel.waiting.is_empty() {
             return None;
         }
-        Some(self.forget(key))
-    }
-
-    /// Removes an entry that exists.
-    pub(crate) fn forget(&mut self, key: ChannelKey) -> ChannelName {
         let channel = self.channels.remove(key.0 as usize);
         self.keys.remove(&channel.name);
-        channel.name
+        Some(channel.name)
     }
 }

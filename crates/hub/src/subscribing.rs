@@ -1,5 +1,6 @@
 //! Subscriptions: from a command, over the broker's confirmation, to their end.
 
+use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
 use ullim_protocol::command::Refusal;
 use ullim_protocol::outgoing::{Outgoing, Reply};
@@ -8,159 +9,138 @@ use crate::commands::unavailable;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
-use crate::pipeline::{Stage, Ticket};
+use crate::pipeline::{Answer, Outcome, Stage, Ticket};
 use crate::registry::ChannelKey;
 use crate::session::Subscription;
 
-/// What came of a channel's subscription at once.
-enum Subscribed {
-    /// It stands.
-    Live,
-    /// The broker has to confirm it.
-    Awaited,
-}
+/// The most channels of a shard that the broker has not confirmed: while it is away, clients could ask for any number.
+const MAX_UNCONFIRMED: usize = 100_000;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
-    pub(crate) fn subscribe(
-        &mut self,
-        id: ConnectionId,
-        number: u64,
-        sequence: u64,
-        channels: Vec<String>,
-        many: bool,
-    ) -> Option<Stage> {
+    pub(crate) fn subscribe(&mut self, ticket: Ticket, channels: Vec<String>, many: bool) -> Stage {
         let limit = self.config.subscriptions;
         if channels.len() > limit {
             let text = format!("a connection holds at most {limit} subscriptions, this command names more channels");
-            let refusal = Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text);
-            self.tell(id.slot, &Outgoing::Error(Some(number), &refusal));
-            return None;
+            return Stage::Ready(Answer::Refused(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text)));
         }
-        let ticket = Ticket { connection: id, sequence };
-        let mut missing = 0;
-        let mut results = Vec::with_capacity(channels.len());
-        for channel in channels {
-            let result = match self.subscribe_one(ticket, &channel) {
-                Ok(Subscribed::Live) => Ok(()),
-                Ok(Subscribed::Awaited) => {
-                    missing += 1;
-                    Ok(())
-                }
-                Err(refusal) => Err(refusal),
-            };
-            results.push((channel, result));
-        }
-        if missing == 0 {
-            self.reply_subscribed(id, number, many, &results);
-            return None;
+        let results = channels.into_iter().map(|channel| {
+            let outcome = self.subscribe_one(ticket, &channel).unwrap_or_else(Outcome::Refused);
+            (channel, outcome)
+        });
+        let results: Vec<_> = results.collect();
+        if is_complete(&results) {
+            return Stage::Ready(Answer::Subscribed { many, results });
         }
         self.subscribe_deadlines.add(self.now, ticket);
-        Some(Stage::Subscribing { many, results, missing })
+        Stage::Subscribing { many, results }
     }
 
-    pub(crate) fn reply_subscribed(
+    pub(crate) fn tell_subscribed(
         &mut self,
         id: ConnectionId,
         number: u64,
         many: bool,
-        results: &[(String, Result<(), Refusal>)],
+        results: Vec<(String, Outcome)>,
     ) {
-        match results {
-            _ if many => self.reply(id, number, Reply::SubscribeMany(results)),
-            [(_, Err(refusal))] => self.tell(id.slot, &Outgoing::Error(Some(number), refusal)),
-            _ => self.reply(id, number, Reply::Subscribe),
-        }
+        let results = results.into_iter().map(|(channel, outcome)| match outcome {
+            Outcome::Stands | Outcome::Awaited => (channel, Ok(())),
+            Outcome::Refused(refusal) => (channel, Err(refusal)),
+        });
+        let results: Vec<(String, Result<(), Refusal>)> = results.collect();
+        let message = match results.as_slice() {
+            results if many => Outgoing::Reply(number, Reply::SubscribeMany(results)),
+            [(_, Err(refusal))] => Outgoing::Error(Some(number), refusal),
+            _ => Outgoing::Reply(number, Reply::Subscribe),
+        };
+        self.tell(id.slot, &message);
     }
 
-    fn subscribe_one(&mut self, ticket: Ticket, channel: &str) -> Result<Subscribed, Refusal> {
+    fn subscribe_one(&mut self, ticket: Ticket, channel: &str) -> Result<Outcome, Refusal> {
         let id = ticket.connection;
         let name = self.permitted(id, channel, "subscribing to", |namespace| namespace.subscribe)?;
-        let (limit, now) = (self.config.subscriptions, self.broker.now());
-        let (key, is_new) = self.registry.enter(&name);
-        let refused = match self.session(id) {
-            Some(session) => {
-                if session.subscription(key).is_some() {
-                    // A channel that this command names twice may still be awaited: its first mention sees to that.
-                    return Ok(Subscribed::Live);
-                }
-                session.subscriptions.len() >= limit
-            }
-            None => true,
-        };
-        if refused {
-            if is_new {
-                self.registry.forget(key);
-            }
+        if let Some(outcome) = self.subscribe_again(ticket, name.as_str()) {
+            return Ok(outcome);
+        }
+        let limit = self.config.subscriptions;
+        if self.session(id).is_none_or(|session| session.subscriptions.len() >= limit) {
             let text = format!("this connection holds {limit} subscriptions already: unsubscribe from some first");
             return Err(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text));
         }
+        self.subscribe_anew(ticket, &name)
+    }
+
+    /// What becomes of a subscription that this session has already, or has asked for.
+    fn subscribe_again(&mut self, ticket: Ticket, name: &str) -> Option<Outcome> {
+        let key = self.registry.find(name)?;
+        let since = self.session(ticket.connection)?.subscription(key)?.since;
+        if since.is_some() {
+            return Some(Outcome::Stands);
+        }
+        self.registry.get(key)?.waiting.push(ticket);
+        Some(Outcome::Awaited)
+    }
+
+    fn subscribe_anew(&mut self, ticket: Ticket, name: &ChannelName) -> Result<Outcome, Refusal> {
+        let id = ticket.connection;
+        if self.registry.unconfirmed() >= MAX_UNCONFIRMED {
+            return Err(unavailable("too many subscriptions wait for the broker"));
+        }
+        let (key, is_new) = self.registry.enter(name);
         if is_new {
-            self.broker.subscribe(self.shard, &name);
+            self.broker.subscribe(self.shard, name);
         }
-        let Some(entry) = self.registry.get(key) else {
-            return Ok(Subscribed::Live);
-        };
-        let joined = entry.joined;
-        match joined {
-            true => drop(entry.live.insert(id.slot)),
-            false => entry.waiting.push(ticket),
-        }
+        let now = self.broker.now();
+        let joined = self.registry.add(key, ticket);
         self.counters.subscriptions += 1;
         if let Some(session) = self.session(id) {
             session.subscriptions.push(Subscription { channel: key, since: joined.then_some(now) });
         }
-        Ok(if joined { Subscribed::Live } else { Subscribed::Awaited })
+        Ok(if joined { Outcome::Stands } else { Outcome::Awaited })
     }
 
-    /// The broker has confirmed one channel of this command.
-    pub(crate) fn channel_confirmed(&mut self, ticket: Ticket) {
-        let pipeline = self.pipeline(ticket.connection);
-        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else {
-            return;
-        };
-        if let Stage::Subscribing { missing, .. } = &mut command.stage {
-            *missing -= 1;
-        }
-        self.proceed(ticket.connection);
+    /// The broker has confirmed a channel of this command.
+    pub(crate) fn channel_confirmed(&mut self, ticket: Ticket, name: &str) {
+        self.settle(ticket, |channel, outcome| {
+            if channel == name {
+                *outcome = Outcome::Stands;
+            }
+        });
     }
 
     /// What the broker has not confirmed in time is refused.
     pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
-        let id = ticket.connection;
-        let pipeline = self.pipeline(id);
-        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else {
-            return;
-        };
-        let Stage::Subscribing { results, missing, .. } = &mut command.stage else {
-            return;
-        };
-        let mut results = std::mem::take(results);
-        *missing = 0;
-        for (channel, result) in &mut results {
-            let Some(key) = self.registry.find(channel) else {
-                continue;
-            };
-            let awaited =
-                self.session(id).and_then(|session| session.subscription(key)).is_some_and(|s| s.since.is_none());
-            if result.is_ok() && awaited {
-                self.drop_subscription(id, key);
-                *result = Err(unavailable("the broker did not confirm the subscription in time"));
-            }
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { results, .. } = &command.stage else { return };
+        let awaited = results.iter().filter(|(_, outcome)| *outcome == Outcome::Awaited);
+        let awaited: Vec<String> = awaited.map(|(channel, _)| channel.clone()).collect();
+        for channel in awaited {
+            self.unsubscribe(ticket.connection, &channel);
         }
-        let pipeline = self.pipeline(id);
-        if let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence))
-            && let Stage::Subscribing { results: kept, .. } = &mut command.stage
-        {
-            *kept = results;
-        }
-        self.proceed(id);
+        self.settle(ticket, |_, outcome| {
+            *outcome = Outcome::Refused(unavailable("the broker did not confirm the subscription in time"));
+        });
     }
 
-    pub(crate) fn unsubscribe(&mut self, id: ConnectionId, number: u64, channel: &str) {
+    /// Decides on the awaited channels of a command, and goes on if none is left.
+    fn settle(&mut self, ticket: Ticket, mut decide: impl FnMut(&str, &mut Outcome)) {
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { many, results } = &mut command.stage else { return };
+        for (channel, outcome) in results.iter_mut().filter(|(_, outcome)| *outcome == Outcome::Awaited) {
+            decide(channel, outcome);
+        }
+        if is_complete(results) {
+            let (many, results) = (*many, std::mem::take(results));
+            command.stage = Stage::Ready(Answer::Subscribed { many, results });
+            self.proceed(ticket.connection);
+        }
+    }
+
+    pub(crate) fn unsubscribe(&mut self, id: ConnectionId, channel: &str) {
         if let Some(key) = self.registry.find(channel) {
             self.drop_subscription(id, key);
         }
-        self.reply(id, number, Reply::Unsubscribe);
     }
 
     fn drop_subscription(&mut self, id: ConnectionId, key: ChannelKey) {
@@ -173,4 +153,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             self.leave(id, key);
         }
     }
+}
+
+fn is_complete(results: &[(String, Outcome)]) -> bool {
+    results.iter().all(|(_, outcome)| *outcome != Outcome::Awaited)
 }

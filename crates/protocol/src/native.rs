@@ -12,22 +12,3 @@ pub enum Encoding {
     /// `ullim.v1.msgpack`
     MessagePack,
 }
-
-impl Encoding {
-    /// The encoding that a WebSocket subprotocol names.
-    pub fn of_subprotocol(name: &str) -> Option<Self> {
-        match name {
-            "ullim.v1.json" => Some(Self::Json),
-            "ullim.v1.msgpack" => Some(Self::MessagePack),
-            _ => None,
-        }
-    }
-
-    /// The WebSocket subprotocol that names it.
-    pub fn subprotocol(self) -> &'static str {
-        match self {
-            Self::Json => "ullim.v1.json",
-            Self::MessagePack => "ullim.v1.msgpack",
-        }
-    }
-}

@@ -118,8 +118,13 @@ pub struct Headers(BTreeMap<String, String>);
 impl Headers {
     /// Takes `entries` unless they exceed [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`].
     pub fn new(entries: BTreeMap<String, String>) -> Option<Self> {
-        let bytes: usize = entries.iter().map(|(name, value)| name.len() + value.len()).sum();
-        (entries.len() <= MAX_HEADERS && bytes <= MAX_HEADER_BYTES).then_some(Self(entries))
+        let headers = Self(entries);
+        (headers.0.len() <= MAX_HEADERS && headers.bytes() <= MAX_HEADER_BYTES).then_some(headers)
+    }
+
+    /// The bytes of all names and values.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
     /// The entries, sorted by name.

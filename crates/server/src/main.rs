@@ -30,6 +30,7 @@ use failure::Failure;
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
+    end_on_panic();
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -37,6 +38,15 @@ fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// A panic in any thread or task ends the process: a node that is half dead looks well and serves nobody.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 fn run(command: Command) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ pub enum AddressError {
         reason: String,
     },
     /// A prefix that would break the names of the channels.
-    #[error("broker.redis.prefix \"{0}\" must have 1 to 64 bytes, without braces, *, ?, [, ], \\ and white space")]
+    #[error("the prefix \"{0}\" must have 1 to 64 bytes, without braces, *, ?, [, ], \\ and white space")]
     Prefix(String),
 }
 

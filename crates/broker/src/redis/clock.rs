@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// How far two clocks drift apart: 200 ppm, twice what a poor quartz does.
 const DRIFT: f64 = 200e-6;
 
+/// The latest time that clients can be told: 2^53 - 1 milliseconds.
+const MAX_SECONDS: u64 = ((1 << 53) - 1) / 1000;
+
 /// What Redis' clock shows, and how surely. Until the first answer: this node's own clock.
 #[derive(Debug)]
 pub(super) struct Clock(Mutex<Reading>);
@@ -40,7 +43,8 @@ impl Clock {
         let round_trip = received.saturating_duration_since(asked);
         let new = Reading {
             local: asked + round_trip / 2,
-            remote: Duration::from_secs(seconds) + Duration::from_micros(micros),
+            // Bounded, because Redis may say anything: the year 287396 is late enough.
+            remote: Duration::from_secs(seconds.min(MAX_SECONDS)) + Duration::from_micros(micros.min(999_999)),
             uncertainty: round_trip / 2,
         };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

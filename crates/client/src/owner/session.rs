@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             let id = self.next_id();
-            let mut count = rest.len().min(BATCH);
+            let mut count = rest.len().min(BATCH).min(self.limits.subscriptions.unwrap_or(BATCH).max(1));
             let text = loop {
                 let channels = rest[..count].iter().map(|channel| Named { channel });
                 let channels = channels.collect();

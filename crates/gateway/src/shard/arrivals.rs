@@ -17,6 +17,9 @@ use crate::http;
 use crate::listener::{Arrival, Place};
 use crate::socket::{Socket, would_block};
 
+/// How many reads a handshake may need when an event comes.
+const READS: usize = 64;
+
 /// What tells a handshake's events from a connection's.
 const HANDSHAKE: usize = 1 << (usize::BITS - 1);
 
@@ -120,7 +123,7 @@ impl Shard {
 
     /// Reads on; whether the handshake is still there and has to be watched.
     pub(super) fn advance_handshake(&mut self, index: usize) -> bool {
-        loop {
+        for _ in 0..READS {
             let Some(handshake) = self.handshakes.slab.get_mut(index) else { return false };
             let count = match would_block(handshake.stream.read(&mut self.buffer)) {
                 Ok(None) => return true,
@@ -135,6 +138,7 @@ impl Shard {
             }
             handshake.request.extend_from_slice(&self.buffer[..count]);
             let opening = match handshake.place {
+                _ if self.draining.is_some() => Opening::Refused(Refused::draining()),
                 Place::Full(_) if is_head_complete(&handshake.request) => Opening::Refused(Refused::full()),
                 _ => open(&handshake.request, &self.rules),
             };
@@ -151,6 +155,9 @@ impl Shard {
                 }
             }
         }
+        // Far more than a request may have: it was refused, and floods us all the same.
+        self.handshakes.slab.remove(index);
+        false
     }
 
     fn refuse(&mut self, index: usize, refused: &Refused) {

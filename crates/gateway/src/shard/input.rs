@@ -11,17 +11,21 @@ use crate::websocket::{close_for, command};
 const READS_PER_TURN: usize = 4;
 
 impl Shard {
-    /// Reads what a connection has sent. `to_the_end`: the peer has ended, so that the end has to be found.
+    /// Reads what a connection has sent: first what was read before and not decoded, then the socket. `to_the_end`: an
+    /// event may not come again, so that the socket has to be found empty.
     pub(super) fn read(&mut self, id: ConnectionId, to_the_end: bool) {
         for _ in 0..READS_PER_TURN {
             let reading = self.hub.reading(id);
             if reading == Reading::Wait {
-                // Reading goes on when the hub says so: the event will not come again.
+                // Reading goes on when the hub has room again.
                 return;
             }
-            let Some(socket) = self.hub.outlet(id) else {
-                return;
-            };
+            let Some(socket) = self.hub.outlet(id) else { return };
+            let mut unread = socket.take_unread();
+            if reading == Reading::Go && !unread.is_empty() {
+                self.feed(id, &mut unread);
+                continue;
+            }
             let count = match socket.read(&mut self.buffer) {
                 Ok(Some(0)) | Err(_) => return self.hub.lost(id),
                 Ok(Some(count)) => count,
@@ -38,24 +42,15 @@ impl Shard {
                 return;
             }
         }
-        self.unfinished.push(id);
+        if self.hub.reading(id) != Reading::Wait {
+            self.unfinished.push(id);
+        }
     }
 
     /// Goes on where a turn had no time, or the hub no room.
     pub(super) fn go_on_reading(&mut self) {
-        let mut ids = std::mem::take(&mut self.unfinished);
-        for id in ids.drain(..) {
-            self.read(id, true);
-        }
-        self.unfinished.append(&mut ids);
-        for id in self.hub.take_resumed() {
-            let Some(socket) = self.hub.outlet(id) else {
-                continue;
-            };
-            let mut input = socket.take_input();
-            let mut unread = std::mem::take(&mut input.unread);
-            socket.keep(input);
-            self.feed(id, &mut unread);
+        let unfinished = std::mem::take(&mut self.unfinished);
+        for id in unfinished.into_iter().chain(self.hub.take_resumed()) {
             self.read(id, true);
         }
     }

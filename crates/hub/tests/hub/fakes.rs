@@ -14,7 +14,7 @@ use ullim_auth::{Audience, Verifier};
 use ullim_broker::{
     Answer, Broker, Counters, PublishError, PublishRequest, Relayed, Routed, ShardId, ShardQueue, Status,
 };
-use ullim_hub::{Config, ConnectionId, Encode, Hub, NamespaceConfig, Namespaces, Outlet, Setup, Wire, Work};
+use ullim_hub::{Config, ConnectionId, Encode, Hub, NamespaceConfig, Namespaces, Outlet, Setup, Transport, Wire, Work};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::CloseCode;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request};
@@ -31,6 +31,7 @@ struct ClientState {
     writes: Cell<usize>,
     room: Cell<Option<usize>>,
     finished: Cell<bool>,
+    gathers: Cell<Option<usize>>,
 }
 
 impl Client {
@@ -50,6 +51,11 @@ impl Client {
         self.0.room.set(bytes);
     }
 
+    /// Takes so many buffers of one write and no more, as systems do.
+    pub(crate) fn gathers_at_most(&self, buffers: usize) {
+        self.0.gathers.set(Some(buffers));
+    }
+
     pub(crate) fn is_finished(&self) -> bool {
         self.0.finished.get()
     }
@@ -57,7 +63,9 @@ impl Client {
 
 impl Outlet for Client {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let offered: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
+        let gathered = self.0.gathers.get().unwrap_or(buffers.len());
+        let offered = buffers.iter().take(gathered).flat_map(|buffer| buffer.iter().copied());
+        let offered: Vec<u8> = offered.collect();
         let taken = self.0.room.get().map_or(offered.len(), |room| room.min(offered.len()));
         self.0.room.set(self.0.room.get().map(|room| room - taken));
         self.0.written.borrow_mut().extend_from_slice(&offered[..taken]);
@@ -164,6 +172,8 @@ impl Broker for FakeBroker {
     }
 }
 
+const TRANSPORT: Transport = Transport { message_bytes: 1000, close_timeout: Duration::from_secs(5) };
+
 /// A hub among fakes.
 pub(crate) struct World {
     pub(crate) hub: Hub<Client, Lines>,
@@ -193,7 +203,7 @@ impl World {
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
         };
         let lines = Lines::default();
-        Self { hub: Hub::new(setup, ShardId(0), lines.clone(), 1000), broker, lines, next_id: 0, work: Vec::new() }
+        Self { hub: Hub::new(setup, ShardId(0), lines.clone(), TRANSPORT), broker, lines, next_id: 0, work: Vec::new() }
     }
 
     /// A connection that has not said connect.

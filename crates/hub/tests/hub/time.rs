@@ -61,6 +61,37 @@ fn a_subscription_that_the_broker_does_not_confirm_is_refused_in_time() {
 }
 
 #[test]
+fn subscriptions_that_wait_do_so_side_by_side() {
+    let mut world = World::new();
+    let (id, client) = world.connected();
+    for (number, channel) in [(5, "chat:a"), (6, "chat:a"), (7, "chat:b")] {
+        world.say_as(id, number, subscribe(channel));
+    }
+    world.say_as(id, 8, Command::SubscribeMany(vec!["chat:c".to_owned(), "chat:c".to_owned()]));
+    world.relay(&[joined("chat:b")]);
+    world.wait(seconds(6));
+    let lines: Vec<_> = client.lines().into_iter().filter(|line| !line.contains("ping")).collect();
+    let answered = [
+        "0:5 unavailable",
+        "0:6 unavailable",
+        "0:7 Subscribe",
+        "0:8 subscribed chat:c unavailable, chat:c unavailable",
+    ];
+    assert_eq!(lines, answered);
+    assert_eq!(world.hub.counters().subscriptions, 1);
+}
+
+#[test]
+fn a_client_that_is_not_read_from_is_not_given_up() {
+    let mut world = World::with(Config { commands_per_second: 1000, ..Config::default() });
+    *world.broker.pending.lock().unwrap() = Some(Vec::new());
+    let (id, client) = world.connected();
+    while world.say(id, crate::fakes::publish("chat:a", "x")) == Reading::Go {}
+    world.wait(seconds(200));
+    assert!(!client.lines().iter().any(|line| line.contains("close")));
+}
+
+#[test]
 fn commands_beyond_the_rate_are_refused_then_the_flood_is_closed() {
     let mut world = World::with(Config { commands_per_second: 10, ..Config::default() });
     let (id, client) = world.connected();

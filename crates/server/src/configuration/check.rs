@@ -38,7 +38,7 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
 
 fn auth(settings: &Settings, problems: &mut Vec<String>) {
     if let Err(error) = Verifier::new(&settings.auth) {
-        problems.push(error.to_string());
+        problems.push(format!("broker.redis: {error}"));
     }
     if settings.internal.api_key.as_ref().is_some_and(|key| key.expose().is_empty()) {
         problems.push("internal.api_key is empty: leave it out to turn publishing over HTTP off".to_owned());
@@ -113,16 +113,10 @@ fn is_origin(origin: &str) -> bool {
 }
 
 fn redis(settings: &Settings, problems: &mut Vec<String>) {
-    let redis = &settings.broker.redis;
-    let forbidden = |c: char| c.is_control() || c.is_whitespace() || "{}*?[]\\".contains(c);
-    if redis.prefix.is_empty() {
-        problems.push("broker.redis.prefix is empty".to_owned());
-    }
-    if let Some(c) = redis.prefix.chars().find(|&c| forbidden(c)) {
-        problems.push(format!("broker.redis.prefix: {c:?} is not allowed in it"));
-    }
-    if settings.broker.kind == Kind::Redis && !redis.url.starts_with("redis://") {
-        problems.push("broker.redis.url must begin with \"redis://\"; TLS is not supported yet".to_owned());
+    if settings.broker.kind == Kind::Redis
+        && let Err(error) = ullim_broker::redis::check(&settings.broker.redis)
+    {
+        problems.push(format!("broker.redis: {error}"));
     }
 }
 
