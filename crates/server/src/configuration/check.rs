@@ -38,7 +38,7 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
 
 fn auth(settings: &Settings, problems: &mut Vec<String>) {
     if let Err(error) = Verifier::new(&settings.auth) {
-        problems.push(format!("broker.redis: {error}"));
+        problems.push(error.to_string());
     }
     if settings.internal.api_key.as_ref().is_some_and(|key| key.expose().is_empty()) {
         problems.push("internal.api_key is empty: leave it out to turn publishing over HTTP off".to_owned());
