@@ -43,16 +43,17 @@ async fn listen(
     loop {
         let goes_on = tokio::select! {
             biased;
+            // First what happened, then what came of it: a subscription stands after its connection.
+            event = events.next() => match event {
+                Some(Event::Closed { reason }) => return Err(Failure::Runtime(anyhow!("{reason}"))),
+                Some(event) => printer.event(&event),
+                None => return Err(Failure::Runtime(anyhow!("the client has stopped"))),
+            },
             Some(Ok((channel, outcome))) = subscribing.join_next() => match outcome {
                 Ok(()) => printer.subscribed(&channel),
                 // Why it is closed is told by the last event.
                 Err(CommandError::Closed) => Ok(true),
                 Err(error) => return Err(Failure::Runtime(anyhow!("{channel}: {error}"))),
-            },
-            event = events.next() => match event {
-                Some(Event::Closed { reason }) => return Err(Failure::Runtime(anyhow!("{reason}"))),
-                Some(event) => printer.event(&event),
-                None => return Err(Failure::Runtime(anyhow!("the client has stopped"))),
             },
         };
         match goes_on {

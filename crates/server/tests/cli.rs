@@ -144,7 +144,8 @@ fn what_pub_says_sub_prints() {
     for data in [r#"{"a":1}"#, "hello"] {
         assert!(run(&["pub", "chat:1", data, "--url", url]).status.success());
     }
-    assert_eq!(lines.next().unwrap()["data"]["a"], 1);
+    let first = lines.next().unwrap();
+    assert_eq!(first["data"]["a"], 1, "{first}");
     assert_eq!(lines.next().unwrap()["text"], "hello");
     assert_eq!(sub.wait().unwrap().code(), Some(0));
 }
