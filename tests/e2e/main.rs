@@ -18,6 +18,7 @@ mod limits;
 mod memory;
 mod native;
 mod overload;
+mod pressure;
 mod relay;
 mod rust_client;
 mod scene;

@@ -232,6 +232,7 @@ impl Shard {
     }
 
     fn drain(&mut self, window: Duration, drained: oneshot::Sender<()>) {
+        self.refuse_handshakes();
         self.hub.close_all(&codes::GOING_AWAY, "this node is shutting down: connect to another");
         self.draining = Some((Instant::now() + window, drained));
     }

@@ -210,6 +210,15 @@ impl Shard {
         self.http.spawn(http::serve(stream.into(), request, place.into_permit()));
     }
 
+    /// Answers those that have not sent their whole request: this node is ending.
+    pub(super) fn refuse_handshakes(&mut self) {
+        let pending = self.handshakes.slab.iter().filter(|(_, handshake)| !handshake.refused);
+        let pending: Vec<usize> = pending.map(|(index, _)| index).collect();
+        for index in pending {
+            self.refuse(index, &Refused::draining());
+        }
+    }
+
     /// Answers those that were too slow with 408; ends those that were refused and did not go.
     pub(super) fn time_out_handshakes(&mut self) {
         let now = Instant::now();
