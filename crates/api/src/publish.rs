@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use ullim_auth::Secret;
 use ullim_broker::{Answer, PublishRequest};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::json::Object;
 use ullim_protocol::publication::{Data, Headers, Kind};
 use ullim_protocol::session::SessionId;
 
@@ -75,7 +76,7 @@ async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
 }
 
 fn parse(body: &Bytes) -> Result<PublishRequest, Refusal> {
-    let fields: Publish = serde_json::from_slice(body)
+    let Object(fields): Object<Publish> = serde_json::from_slice(body)
         .map_err(|error| Refusal::Malformed(format!("the body is not a publication: {error}")))?;
     let data = match (fields.data, fields.text, fields.b64) {
         (Some(json), None, None) => Kind::Json.accept(body.slice_ref(json.get().as_bytes())).ok_or(Refusal::Data(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, ConfigError, MIN_SECRET_BYTES};
@@ -36,10 +36,16 @@ pub enum Rejection {
     Invalid(&'static str),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
+struct Minted<'a> {
+    sub: &'a str,
+    exp: u64,
+}
+
+/// What is read of a token beside what the library checks: `exp`, and `nbf` where there is one.
+#[derive(Deserialize)]
 struct Claims {
     sub: String,
-    exp: u64,
 }
 
 /// Checks tokens. The algorithm is fixed by the key, never by the token.
@@ -77,7 +83,11 @@ impl Verifier {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::Invalid("the token is longer than 8192 bytes"));
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(rejection)?.claims;
+        let TokenData { header, claims, .. } =
+            jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(rejection)?;
+        if header.crit.is_some() {
+            return Err(Rejection::Invalid("the token has critical headers (\"crit\"), and none is known"));
+        }
         if claims.sub.is_empty() || claims.sub.len() > MAX_USER_BYTES {
             return Err(Rejection::Invalid("the token's \"sub\" must have 1 to 255 bytes"));
         }
@@ -103,7 +113,7 @@ fn rejection(error: jsonwebtoken::errors::Error) -> Rejection {
 
 /// An HS256 token for `user`, good until `expires` (Unix seconds).
 pub fn mint(secret: &Secret, user: &str, expires: u64) -> Result<String, Rejection> {
-    let claims = Claims { sub: user.to_owned(), exp: expires };
+    let claims = Minted { sub: user, exp: expires };
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
         .map_err(|_| Rejection::Invalid("the token could not be signed"))

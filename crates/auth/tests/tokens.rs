@@ -84,6 +84,16 @@ fn wrong_keys_missing_claims_and_odd_users_are_refused() {
 }
 
 #[test]
+fn expiry_may_be_fractional_and_critical_headers_are_refused() {
+    let claims = json!({"sub": "alice", "exp": now() as f64 + 60.5});
+    assert!(verifier(false).verify(Some(&signed(Algorithm::HS256, SECRET, &claims))).is_ok());
+    let mut header = Header::new(Algorithm::HS256);
+    header.crit = Some(vec!["x".to_owned()]);
+    let token = jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+    assert!(matches!(verifier(false).verify(Some(&token)), Err(Rejection::Invalid(_))));
+}
+
+#[test]
 fn a_configuration_that_cannot_work_is_refused() {
     let refused = |config: &Config| Verifier::new(config).err().unwrap();
     assert_eq!(refused(&Config::default()), ConfigError::Nobody);

@@ -1,5 +1,8 @@
 //! What Ullim takes for a JSON value.
 
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Whether `bytes` are one JSON value (RFC 8259) that every encoding can carry: UTF-8, nested at most 127 deep, whole
@@ -85,6 +88,30 @@ impl Visitor<'_> for KeyWalk {
 
     fn visit_str<E>(self, _: &str) -> Result<Key, E> {
         Ok(Key)
+    }
+}
+
+/// A struct that is read from an object alone: serde's derive would also take an array of its fields' values.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectWalk(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectWalk<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectWalk<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(entries))
     }
 }
 

@@ -57,10 +57,14 @@ fn json_commands_are_read() {
 #[test]
 fn bad_json_commands_get_their_code_and_their_id() {
     let deep = format!(r#"{{"id":8,"publish":{{"channel":"c","data":{}{}}}}}"#, "[".repeat(128), "]".repeat(128));
-    let cases: [(&str, Option<u64>, &ErrorCode); 17] = [
+    let cases: [(&str, Option<u64>, &ErrorCode); 20] = [
         ("", None, &codes::BAD_MESSAGE),
         ("{", None, &codes::BAD_MESSAGE),
         ("[]", None, &codes::BAD_MESSAGE),
+        // Arrays of the fields' values, which serde would take for objects.
+        ("[1,null,null,null,null,{}]", None, &codes::BAD_MESSAGE),
+        (r#"{"id":1,"subscribe":["chat:1",null]}"#, Some(1), &codes::BAD_MESSAGE),
+        (r#"{"id":1,"publish":["chat:1",1,null,null,null,null]}"#, Some(1), &codes::BAD_MESSAGE),
         ("{}", None, &codes::BAD_MESSAGE),
         (r#"{"id":1}{"#, None, &codes::BAD_MESSAGE),
         (r#"{"id":0,"ping":{}}"#, None, &codes::BAD_MESSAGE),
@@ -117,9 +121,10 @@ fn bad_messagepack_commands_get_their_code_and_their_id() {
         [b"\x82\xa2id\x08\xa7publish\x82\xa7channel\xa1c\xa4data".as_slice(), &vec![0x91; depth], b"\xc0"].concat()
     };
     let (deep, deeper) = (deep(200), deep(100_000));
-    let cases: [(&[u8], Option<u64>, &ErrorCode); 9] = [
+    let cases: [(&[u8], Option<u64>, &ErrorCode); 10] = [
         (b"", None, &codes::BAD_MESSAGE),
         (b"\xc1", None, &codes::BAD_MESSAGE),
+        (b"\x96\x01\xc0\xc0\xc0\xc0\x80", None, &codes::BAD_MESSAGE),
         (b"\xdf\xff\xff\xff\xff", None, &codes::BAD_MESSAGE),
         (b"\x82\xa2id\x01\xa4ping\x80\x00", None, &codes::BAD_MESSAGE),
         (b"\x82\xa2id\x02\xa3fly\x80", Some(2), &codes::UNKNOWN_COMMAND),

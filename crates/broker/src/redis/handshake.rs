@@ -53,7 +53,7 @@ pub(super) enum LinkError {
 
 impl LinkError {
     pub(super) fn refused(command: &'static str, text: &Bytes) -> Self {
-        Self::Refused { command, text: String::from_utf8_lossy(text).into_owned() }
+        Self::Refused { command, text: String::from_utf8_lossy(text).escape_debug().to_string() }
     }
 }
 

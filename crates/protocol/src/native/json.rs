@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::wire::{Body, Message, OnlyId, present, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
-use crate::json::{FieldNames, check};
+use crate::json::{FieldNames, Object, check};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
 use crate::publication::{Data, Headers, Publication};
 
@@ -29,8 +29,8 @@ struct PublishBody<'a> {
 
 /// Reads one command.
 pub fn decode(text: &str) -> Result<Request, DecodeError> {
-    let message: Message<PublishBody<'_>> = serde_json::from_str(text).map_err(|error| {
-        let id = serde_json::from_str::<OnlyId>(text).ok().and_then(|only| only.id);
+    let Object(message): Object<Message<PublishBody<'_>>> = serde_json::from_str(text).map_err(|error| {
+        let id = serde_json::from_str::<Object<OnlyId>>(text).ok().and_then(|Object(only)| only.id);
         unreadable(id, &error.to_string())
     })?;
     let names = || serde_json::from_str::<FieldNames>(text).map(|names| names.0).unwrap_or_default();

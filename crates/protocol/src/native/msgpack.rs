@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 
 use super::wire::{Body, Message, OnlyId, present, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
-use crate::json::FieldNames;
+use crate::json::{FieldNames, Object};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
 use crate::publication::{Data, Publication};
 
@@ -32,8 +32,8 @@ struct PublishBody {
 
 /// Reads one command.
 pub fn decode(bytes: &[u8]) -> Result<Request, DecodeError> {
-    let message: Message<PublishBody> = read(bytes, MAX_DEPTH).map_err(|error| {
-        let id = read::<OnlyId>(bytes, MAX_SKIPPED_DEPTH).ok().and_then(|only| only.id);
+    let Object(message): Object<Message<PublishBody>> = read(bytes, MAX_DEPTH).map_err(|error| {
+        let id = read::<Object<OnlyId>>(bytes, MAX_SKIPPED_DEPTH).ok().and_then(|Object(only)| only.id);
         unreadable(id, &error)
     })?;
     let names = || read::<FieldNames>(bytes, MAX_SKIPPED_DEPTH).map(|names| names.0).unwrap_or_default();

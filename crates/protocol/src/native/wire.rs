@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::codes;
 use crate::command::{Command, DecodeError, Publish, Refusal, Request};
+use crate::json::Object;
 use crate::publication::{Data, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 
 /// The largest id: 2^53 − 1, which every client can hold in a double.
@@ -20,11 +21,11 @@ const COMMANDS: &str = "connect, subscribe, unsubscribe, publish, ping";
 #[serde(bound(deserialize = "B: Deserialize<'de>"))]
 pub(super) struct Message<B> {
     id: Option<u64>,
-    connect: Option<Connect>,
-    subscribe: Option<Subscribe>,
-    unsubscribe: Option<Channel>,
-    publish: Option<B>,
-    ping: Option<Ping>,
+    connect: Option<Object<Connect>>,
+    subscribe: Option<Object<Subscribe>>,
+    unsubscribe: Option<Object<Channel>>,
+    publish: Option<Object<B>>,
+    ping: Option<Object<Ping>>,
 }
 
 /// Only the id, for the answer to a message that is otherwise wrong.
@@ -41,7 +42,7 @@ struct Connect {
 #[derive(Deserialize)]
 struct Subscribe {
     channel: Option<String>,
-    channels: Option<Vec<Channel>>,
+    channels: Option<Vec<Object<Channel>>>,
 }
 
 #[derive(Deserialize)]
@@ -87,11 +88,11 @@ impl<B> Message<B> {
             return Err(bad("every command needs an \"id\" from 1 to 2^53 - 1"));
         };
         let commands = [
-            self.connect.map(|connect| Ok(Command::Connect { token: connect.token })),
-            self.subscribe.map(subscribe),
-            self.unsubscribe.map(|target| Ok(Command::Unsubscribe(target.channel))),
-            self.publish.map(|publish| publish_of(body(publish))),
-            self.ping.map(|Ping {}| Ok(Command::Ping)),
+            self.connect.map(|Object(connect)| Ok(Command::Connect { token: connect.token })),
+            self.subscribe.map(|Object(target)| subscribe(target)),
+            self.unsubscribe.map(|Object(target)| Ok(Command::Unsubscribe(target.channel))),
+            self.publish.map(|Object(publish)| publish_of(body(publish))),
+            self.ping.map(|Object(Ping {})| Ok(Command::Ping)),
         ];
         let mut commands = commands.into_iter().flatten();
         match (commands.next(), commands.next()) {
@@ -117,7 +118,7 @@ fn subscribe(target: Subscribe) -> Result<Command, Refusal> {
     match (target.channel, target.channels) {
         (Some(channel), None) => Ok(Command::Subscribe(channel)),
         (None, Some(channels)) => {
-            Ok(Command::SubscribeMany(channels.into_iter().map(|target| target.channel).collect()))
+            Ok(Command::SubscribeMany(channels.into_iter().map(|Object(target)| target.channel).collect()))
         }
         _ => Err(Refusal::new(&codes::BAD_MESSAGE, "subscribe needs either \"channel\" or \"channels\"")),
     }

@@ -296,7 +296,8 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
         };
     };
     let code = u16::from_be_bytes(*code);
-    if !CloseCode::from(code).is_allowed() {
+    // 1014 was registered after fastwebsockets' list was written.
+    if !CloseCode::from(code).is_allowed() && code != 1014 {
         return Err(Violation::Protocol("a close code is reserved"));
     }
     simdutf8::basic::from_utf8(reason).map_err(|_| Violation::Utf8)?;

@@ -1,5 +1,6 @@
 //! What types cannot say of a configuration.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
@@ -36,6 +37,9 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
     if settings.namespaces.0.is_empty() { vec![no_namespace.to_owned()] } else { Vec::new() }
 }
 
+/// Between what a runtime can wait for at all and what its clock can hold.
+const SENSIBLE: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+
 fn auth(settings: &Settings, problems: &mut Vec<String>) {
     if let Err(error) = Verifier::new(&settings.auth) {
         problems.push(error.to_string());
@@ -68,8 +72,12 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("hub.subscribe_timeout", hub.subscribe_timeout),
     ];
     let zero_sizes = sizes.iter().filter(|(_, size)| *size == 0).map(|(key, _)| key);
-    let zero_durations = durations.iter().filter(|(_, duration)| *duration == Duration::ZERO).map(|(key, _)| key);
-    problems.extend(zero_sizes.chain(zero_durations).map(|key| format!("{key} must be more than 0")));
+    problems.extend(zero_sizes.map(|key| format!("{key} must be more than 0")));
+    let absurd = durations.iter().filter(|(_, duration)| !SENSIBLE.contains(duration)).map(|(key, _)| key);
+    problems.extend(absurd.map(|key| format!("{key} must be from 1ms to 1day")));
+    if broker.redis.cooldown > *SENSIBLE.end() {
+        problems.push("broker.redis.cooldown must be at most 1day".to_owned());
+    }
     if broker.shard_queue_bytes < broker.payload_bytes {
         problems.push("broker.shard_queue_bytes must be at least broker.payload_bytes".to_owned());
     }
