@@ -3,6 +3,9 @@
 //! What is queued is taken in batches. Within a batch the publications of a channel form a *segment*, which is encoded
 //! once per wire into one contiguous frame sequence; then the connections are walked in slot order, and each is sent
 //! all its segments in one write.
+//!
+//! Of the batch `a1 b1 a2`, for instance, the segments are `a1 a2` and `b1`. A connection that hears both channels is
+//! written `a1 a2 b1`: the order holds within each channel, and is not promised across them.
 
 use bytes::Bytes;
 use ullim_broker::{Relayed, Routed};
