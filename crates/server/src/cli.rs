@@ -136,7 +136,7 @@ pub(crate) struct Server {
 pub(crate) struct TokenArgs {
     /// The user's name, the token's "sub"
     pub(crate) user: String,
-    /// The secret to sign with; without one, that of `ullim dev`
+    /// The secret to sign with; without one, ULLIM_AUTH__HS256_SECRET or that of `ullim dev`
     #[arg(long, conflicts_with = "config")]
     pub(crate) secret: Option<String>,
     /// Take auth.hs256_secret from this file and the environment

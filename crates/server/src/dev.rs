@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::anyhow;
+use ullim_broker::Status;
 use ullim_broker::config::Kind;
 
 use crate::cli::DevArgs;
@@ -26,6 +27,9 @@ const API_KEY: &str = "ullim-development-api-key";
 const USER: &str = "dev";
 
 const TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the greeting waits for the broker.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The only variable that a development node heeds.
 const LOG_LEVEL: &str = "ULLIM_LOG__LEVEL";
@@ -49,6 +53,7 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
         token: token.unwrap_or_default(),
         api_key: api_key.map(|key| key.expose().to_owned()).unwrap_or_default(),
         redis,
+        reached: is_reached(&node).await,
         program: std::env::args().next().unwrap_or_else(|| "ullim".to_owned()),
     };
     greeting.print(arguments.json);
@@ -65,6 +70,17 @@ fn settings(variables: Vec<(String, String)>, flags: Vec<(String, String)>) -> R
     only_loopback("client.listen", settings.client.listen)?;
     only_loopback("internal.listen", settings.internal.listen)?;
     Ok(settings)
+}
+
+/// Whether the broker is there, or comes while one still likes to wait.
+async fn is_reached(node: &Node) -> bool {
+    let reached = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        while node.broker.status() != Status::Up {
+            looks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.is_ok()
 }
 
 fn only_loopback(key: &str, address: SocketAddr) -> Result<(), Failure> {

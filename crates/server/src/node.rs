@@ -23,6 +23,7 @@ use crate::file_limit;
 pub(crate) struct Node {
     pub(crate) readiness: Readiness,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) broker: Arc<dyn Broker>,
     /// The internal listener's task.
     pub(crate) api: JoinSet<io::Result<()>>,
     /// Ends it.
@@ -52,7 +53,7 @@ impl Node {
         let readiness = Readiness::default();
         let state = ApiState {
             api_key: settings.internal.api_key,
-            broker,
+            broker: Arc::clone(&broker),
             namespaces,
             body_bytes: settings.broker.payload_bytes,
             readiness: readiness.clone(),
@@ -62,7 +63,7 @@ impl Node {
         let mut api = JoinSet::new();
         api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
         readiness.serving();
-        Ok(Self { readiness, gateway, api, stop_api, internal_address })
+        Ok(Self { readiness, gateway, broker, api, stop_api, internal_address })
     }
 
     /// Where clients connect.

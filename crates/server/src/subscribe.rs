@@ -70,8 +70,12 @@ async fn listen(
 async fn subscribe(client: Client, channel: String) -> (String, Result<(), CommandError>) {
     loop {
         match client.subscribe(&channel).await {
-            Err(CommandError::Timeout | CommandError::Disconnected | CommandError::Refused { retry: true, .. }) => {
-                tokio::time::sleep(PAUSE).await
+            Err(
+                error
+                @ (CommandError::Timeout | CommandError::Disconnected | CommandError::Refused { retry: true, .. }),
+            ) => {
+                eprintln!("{channel}: {error}; trying again");
+                tokio::time::sleep(PAUSE).await;
             }
             outcome => return (channel, outcome),
         }

@@ -10,6 +10,9 @@ use crate::configuration;
 use crate::dev;
 use crate::failure::Failure;
 
+/// Where `ullim serve` takes the same secret from.
+const SECRET_VARIABLE: &str = "ULLIM_AUTH__HS256_SECRET";
+
 pub(crate) fn run(arguments: &TokenArgs) -> Result<(), Failure> {
     let token = mint(secret(arguments)?, &arguments.user, arguments.ttl).map_err(Failure::Usage)?;
     println!("{token}");
@@ -25,7 +28,10 @@ fn secret(arguments: &TokenArgs) -> Result<Secret, Failure> {
         let secret = loaded.settings.auth.hs256_secret;
         return secret.ok_or_else(|| Failure::Usage(anyhow!("auth.hs256_secret is not set")));
     }
-    eprintln!("ullim: signed with the secret of `ullim dev`; give --secret or --config for another");
+    if let Ok(secret) = std::env::var(SECRET_VARIABLE) {
+        return Ok(Secret::new(secret));
+    }
+    eprintln!("ullim: signed with the secret of `ullim dev`; give --config, --secret or {SECRET_VARIABLE} for another");
     Ok(Secret::new(dev::SECRET))
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Body {
 
 /// A message that cannot be read at all. What the reader says of it may quote it at length: it is cut.
 pub(super) fn unreadable(id: Option<u64>, problem: &str) -> DecodeError {
-    let shown: String = problem.chars().take(200).collect();
+    let shown: String = format!("this is no command: {problem}").chars().take(200).collect();
     DecodeError { id: id.filter(|id| (1..=MAX_ID).contains(id)), refusal: Refusal::new(&codes::BAD_MESSAGE, shown) }
 }
 

@@ -12,6 +12,8 @@ pub(super) struct Greeting {
     pub(super) api_key: String,
     /// The URL and the prefix of the Redis that joins the nodes.
     pub(super) redis: Option<(String, String)>,
+    /// Whether the broker has been reached.
+    pub(super) reached: bool,
     /// How this program was called.
     pub(super) program: String,
 }
@@ -42,7 +44,7 @@ impl Greeting {
             format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:42}}' '{{\"text\":\"hello\"}}'\n")
         });
         format!(
-            r#"Ullim is ready, FOR DEVELOPMENT ONLY: its secrets are public.
+            r#"Ullim {state}, FOR DEVELOPMENT ONLY: its secrets are public.
 
   clients   ws://{client}/ws
   internal  http://{internal}/health/ready, /metrics, /api/publish
@@ -65,6 +67,7 @@ In a browser's console:
 
 Ctrl-C ends it.
 "#,
+            state = if self.reached { "is ready" } else { "waits for Redis, which CANNOT BE REACHED yet" },
             redis = redis.unwrap_or_default(),
         )
     }
@@ -91,6 +94,7 @@ mod tests {
             token: "t".to_owned(),
             api_key: "k".to_owned(),
             redis: Some(("redis://:p w@h".to_owned(), "ullim".to_owned())),
+            reached: true,
             program: "target/release/ullim".to_owned(),
         }
     }
@@ -111,5 +115,8 @@ mod tests {
         ] {
             assert!(human.lines().any(|found| found == line), "{human}");
         }
+        assert!(human.starts_with("Ullim is ready, FOR DEVELOPMENT ONLY"));
+        let waiting = Greeting { reached: false, ..greeting() }.human();
+        assert!(waiting.starts_with("Ullim waits for Redis, which CANNOT BE REACHED yet"));
     }
 }
