@@ -29,11 +29,7 @@ async fn a_restart_of_redis_is_one_gap() {
     let mut scene = Scene::start(Cluster::start(NODES).await).await;
     scene.redis().kill();
     scene.redis().resume().await;
-    let back = now_ms();
-    scene.resumes(back).await;
-    let outcome = scene.end().await;
-    outcome.resumed_soon(back);
-    outcome.one_gap_each();
+    the_fault_is_one_gap(scene).await;
 }
 
 #[tokio::test]
@@ -43,11 +39,7 @@ async fn a_redis_that_is_frozen_for_ten_seconds_is_one_gap() {
     scene.redis().freeze();
     sleep(FROZEN).await;
     scene.redis().thaw();
-    let back = now_ms();
-    scene.resumes(back).await;
-    let outcome = scene.end().await;
-    outcome.resumed_soon(back);
-    outcome.one_gap_each();
+    the_fault_is_one_gap(scene).await;
 }
 
 #[tokio::test]
@@ -56,11 +48,7 @@ async fn a_killed_subscription_link_is_one_gap() {
     let mut scene = Scene::start(Cluster::start(NODES).await).await;
     let killed = scene.redis().cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     assert_eq!(killed.trim(), NODES.to_string(), "each node has one subscription link");
-    let back = now_ms();
-    scene.resumes(back).await;
-    let outcome = scene.end().await;
-    outcome.resumed_soon(back);
-    outcome.one_gap_each();
+    the_fault_is_one_gap(scene).await;
 }
 
 #[tokio::test]
@@ -89,12 +77,8 @@ async fn a_payload_that_makes_redis_cut_the_links_is_one_gap() {
     let mut scene = Scene::start(Cluster::start(NODES).await).await;
     let channel = scene.channels[0].clone();
     scene.redis().publish_bytes(&channel, &vec![b'x'; 40 << 20]).await;
-    let back = now_ms();
-    scene.resumes(back).await;
-    let outcome = scene.end().await;
-    outcome.resumed_soon(back);
     // Each subscription link carried the channel, so each was cut, and with it all of its channels.
-    outcome.one_gap_each();
+    the_fault_is_one_gap(scene).await;
 }
 
 #[tokio::test]
@@ -118,4 +102,13 @@ async fn a_link_that_is_half_open_is_one_gap_for_its_node_and_none_for_the_other
     let outcome = scene.end().await;
     outcome.resumed_soon(back);
     outcome.gaps(|node, gaps| gaps == usize::from(node == 0));
+}
+
+/// Redis is back from now on: traffic resumes soon, and every subscriber of every channel was told one gap.
+async fn the_fault_is_one_gap(mut scene: Scene) {
+    let back = now_ms();
+    scene.resumes(back).await;
+    let outcome = scene.end().await;
+    outcome.resumed_soon(back);
+    outcome.one_gap_each();
 }
