@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use ullim_auth::Secret;
 use ullim_broker::{Answer, PublishRequest};
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::json::Object;
+use ullim_protocol::json::{Object, present};
 use ullim_protocol::publication::{Data, Headers, Kind};
 use ullim_protocol::session::SessionId;
 
@@ -31,11 +31,6 @@ struct Publish<'a> {
     b64: Option<String>,
     headers: Option<BTreeMap<String, String>>,
     exclude: Option<String>,
-}
-
-/// `null` is data too.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 pub(crate) async fn publish(

@@ -26,13 +26,16 @@ use ullim_protocol::session::SessionId;
 pub use config::{Config, PayloadRules};
 pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, Window, shard_queue};
 
+/// The most shards that a broker serves: they are kept as the bits of a number.
+pub const MAX_SHARDS: usize = 64;
+
 /// A shard of this node, as a broker numbers it: 0 to 63.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ShardId(pub u8);
 
 /// What joins nodes. No method waits.
 pub trait Broker: Send + Sync + 'static {
-    /// Makes a shard known. All that it hears comes through `queue`. At most 64 shards.
+    /// Makes a shard known. All that it hears comes through `queue`. At most [`MAX_SHARDS`].
     fn attach(&self, queue: ShardQueue) -> ShardId;
 
     /// The shard wants `channel`: once it is sure to hear every later publication, its queue holds

@@ -1,10 +1,7 @@
 //! The shards of this node: their queues, by number, and sets of them.
 
-use crate::ShardId;
 use crate::queue::{Relayed, ShardQueue};
-
-/// The most shards that a broker serves.
-const MAX_SHARDS: usize = 64;
+use crate::{MAX_SHARDS, ShardId};
 
 /// Some of the shards, a bit each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use ullim_broker::shard_queue;
+use ullim_broker::{MAX_SHARDS, shard_queue};
 use ullim_hub::Setup;
 
 use crate::capacity::{Capacity, default_max_connections};
@@ -55,7 +55,7 @@ impl Gateway {
         let listener = listener::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let count = if config.shards == 0 { cores() } else { config.shards }.min(64);
+        let count = if config.shards == 0 { cores() } else { config.shards }.min(MAX_SHARDS);
         let mut shards = Vec::new();
         let mut arrivals = Vec::new();
         for index in 0..count {

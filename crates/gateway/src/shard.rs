@@ -93,7 +93,7 @@ type WaitFor = std::pin::Pin<Box<dyn Future<Output = Finished> + Send>>;
 enum Wake {
     Sockets,
     Relay,
-    Arrival(Option<Arrival>),
+    Arrival(Arrival),
     Finished(Finished),
     Order(Option<Order>),
     Tick,
@@ -160,7 +160,7 @@ impl Shard {
         tokio::select! {
             () = self.sockets.ready() => Wake::Sockets,
             () = self.inbox.filled() => Wake::Relay,
-            Some(arrival) = self.arrivals.recv() => Wake::Arrival(Some(arrival)),
+            Some(arrival) = self.arrivals.recv() => Wake::Arrival(arrival),
             Some(finished) = self.work.next() => Wake::Finished(finished),
             order = self.orders.recv(), if self.draining.is_none() => Wake::Order(order),
             Some(_) = self.http.join_next() => Wake::Tick,
@@ -184,7 +184,7 @@ impl Shard {
                 self.drain(window, drained);
             }
             if let Ok(arrival) = self.arrivals.try_recv() {
-                self.take_arrivals(Some(arrival));
+                self.take_arrivals(arrival);
             }
             while let Some(Some(finished)) = self.work.next().now_or_never() {
                 self.hub.finished(finished);

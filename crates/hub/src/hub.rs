@@ -8,7 +8,6 @@ use ullim_auth::Verifier;
 use ullim_broker::{Broker, ShardId};
 use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
-use ullim_protocol::session::SessionId;
 
 use crate::config::{Config, Namespaces};
 use crate::connection::{Connection, ConnectionId};
@@ -148,11 +147,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub fn wire(&self, id: ConnectionId) -> Option<Wire> {
         let connection = self.connections.get(id.slot as usize)?;
         (connection.generation == id.generation).then_some(connection.wire)
-    }
-
-    /// The public id of a connection's session, once it has one.
-    pub fn session_id(&mut self, id: ConnectionId) -> Option<SessionId> {
-        self.connection(id)?.session.as_ref().map(|session| session.id)
     }
 
     /// Whether the transport should read from a connection.

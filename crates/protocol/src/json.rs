@@ -91,6 +91,14 @@ impl Visitor<'_> for KeyWalk {
     }
 }
 
+/// For fields: `Some` of whatever is there. Unlike serde's own rule for `Option`, null is a value.
+///
+/// # Errors
+/// As `T`'s own.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A struct that is read from an object alone: serde's derive would also take an array of its fields' values.
 #[derive(Debug)]
 pub struct Object<T>(pub T);

@@ -95,19 +95,18 @@ impl Handshakes {
 }
 
 impl Shard {
-    pub(super) fn take_arrivals(&mut self, first: Option<Arrival>) {
-        let mut next = first;
-        for _ in 0..ARRIVALS_PER_TURN {
-            let Some(Arrival { stream, place }) = next else { return };
-            let index = self.handshakes.insert(TcpStream::from_std(stream), place);
-            // Often the request is there already; else the socket is watched.
-            if self.advance_handshake(index) {
-                self.watch(index);
-            }
-            next = self.arrivals.try_recv().ok();
+    pub(super) fn take_arrivals(&mut self, first: Arrival) {
+        self.take_arrival(first);
+        for _ in 1..ARRIVALS_PER_TURN {
+            let Ok(next) = self.arrivals.try_recv() else { return };
+            self.take_arrival(next);
         }
-        if let Some(arrival) = next {
-            let index = self.handshakes.insert(TcpStream::from_std(arrival.stream), arrival.place);
+    }
+
+    fn take_arrival(&mut self, Arrival { stream, place }: Arrival) {
+        let index = self.handshakes.insert(TcpStream::from_std(stream), place);
+        // Often the request is there already; else the socket is watched.
+        if self.advance_handshake(index) {
             self.watch(index);
         }
     }

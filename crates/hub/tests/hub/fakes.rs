@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use ullim_protocol::codes::CloseCode;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request};
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push, Reply};
 use ullim_protocol::publication::{Data, Publication};
+use ullim_protocol::session::SessionId;
 
 /// The other end of an outlet: what a client was written, and how much more it takes.
 #[derive(Clone, Default)]
@@ -122,11 +123,11 @@ impl Encode for Lines {
 pub(crate) struct FakeBroker {
     pub(crate) asked: Mutex<Vec<String>>,
     pub(crate) time: AtomicU64,
-    /// Publications to be answered by the test, oldest first; answered at once where `None`.
-    pub(crate) pending: Mutex<Option<Vec<Settle>>>,
+    /// Whether publications are answered later, by the test.
+    pub(crate) answers_later: AtomicBool,
+    /// Whom the last publication is not for.
+    pub(crate) excluded: Mutex<Option<SessionId>>,
 }
-
-pub(crate) type Settle = futures_util::future::BoxFuture<'static, ()>;
 
 impl FakeBroker {
     pub(crate) fn take_asked(&self) -> Vec<String> {
@@ -150,13 +151,14 @@ impl Broker for FakeBroker {
     fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
         let data = String::from_utf8_lossy(request.data.bytes()).into_owned();
         self.asked.lock().unwrap().push(format!("publish {} {data}", request.channel));
-        match &*self.pending.lock().unwrap() {
-            None => Answer::Ready(Ok(())),
-            Some(_) => Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
-                "late" => Err(PublishError::Timeout),
-                _ => Ok(()),
-            }))),
+        *self.excluded.lock().unwrap() = request.exclude;
+        if !self.answers_later.load(Ordering::Relaxed) {
+            return Answer::Ready(Ok(()));
         }
+        Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
+            "late" => Err(PublishError::Timeout),
+            _ => Ok(()),
+        })))
     }
 
     fn now(&self) -> u64 {

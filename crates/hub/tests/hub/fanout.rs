@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use ullim_broker::Relayed;
 use ullim_hub::{Config, Wire};
-use ullim_protocol::command::Command;
+use ullim_protocol::command::{Command, Publish};
 use ullim_protocol::session::SessionId;
 
 use crate::fakes::{World, gap, joined, name, publish, published, subscribe};
@@ -63,7 +63,10 @@ fn an_excluded_session_does_not_hear_it_and_the_order_holds() {
     world.say(id, subscribe("chat:a"));
     own.lines();
     // The session's id is not shown by this dialect: a publication of its own tells the broker.
-    let session = world.hub.session_id(id).unwrap();
+    let Command::Publish(own_publication) = publish("chat:a", "x") else { unreachable!() };
+    world.say(id, Command::Publish(Publish { echo: false, ..own_publication }));
+    let session = world.broker.excluded.lock().unwrap().unwrap();
+    own.lines();
     let Relayed::Publication(excluded) = published("chat:a", "2") else { unreachable!() };
     let excluded = ullim_broker::Routed {
         channel: name("chat:a"),

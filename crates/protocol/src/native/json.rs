@@ -9,9 +9,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::wire::{Body, Message, OnlyId, present, unreadable};
+use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
-use crate::json::{FieldNames, Object, check};
+use crate::json::{FieldNames, Object, check, present};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
 use crate::publication::{Data, Headers, Publication};
 

@@ -7,9 +7,9 @@ use rmp::encode as mp;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
-use super::wire::{Body, Message, OnlyId, present, unreadable};
+use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
-use crate::json::{FieldNames, Object};
+use crate::json::{FieldNames, Object, present};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
 use crate::publication::{Data, Publication};
 

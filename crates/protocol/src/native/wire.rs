@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::codes;
 use crate::command::{Command, DecodeError, Publish, Refusal, Request};
@@ -66,12 +66,12 @@ pub(super) struct Body {
 /// A message that cannot be read at all. What the reader says of it may quote it at length: it is cut.
 pub(super) fn unreadable(id: Option<u64>, problem: &str) -> DecodeError {
     let shown: String = format!("this is no command: {problem}").chars().take(200).collect();
-    DecodeError { id: id.filter(|id| (1..=MAX_ID).contains(id)), refusal: Refusal::new(&codes::BAD_MESSAGE, shown) }
+    DecodeError { id: valid(id), refusal: Refusal::new(&codes::BAD_MESSAGE, shown) }
 }
 
-/// `Some` of whatever is there: unlike serde's own rule for `Option`, null is a value.
-pub(super) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
+/// The id, if it is one.
+fn valid(id: Option<u64>) -> Option<u64> {
+    id.filter(|id| (1..=MAX_ID).contains(id))
 }
 
 impl<B> Message<B> {
@@ -82,9 +82,9 @@ impl<B> Message<B> {
         names: impl FnOnce() -> Vec<String>,
     ) -> Result<Request, DecodeError> {
         let id = self.id;
-        let error = |refusal| DecodeError { id: id.filter(|id| (1..=MAX_ID).contains(id)), refusal };
+        let error = |refusal| DecodeError { id: valid(id), refusal };
         let bad = |message: &str| error(Refusal::new(&codes::BAD_MESSAGE, message));
-        let Some(id @ 1..=MAX_ID) = id else {
+        let Some(id) = valid(id) else {
             return Err(bad("every command needs an \"id\" from 1 to 2^53 - 1"));
         };
         let commands = [

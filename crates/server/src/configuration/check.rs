@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use ullim_auth::Verifier;
+use ullim_broker::MAX_SHARDS;
 use ullim_broker::config::Kind;
 use ullim_protocol::channel::ChannelName;
 
@@ -13,9 +14,6 @@ use crate::file_limit;
 
 /// Connections and files that a node needs beside its clients'.
 const SPARE_FILES: u64 = 100;
-
-/// The most shards that a broker numbers.
-const MAX_SHARDS: usize = 64;
 
 /// All that is wrong, a sentence each.
 pub(super) fn check(settings: &Settings) -> Vec<String> {
