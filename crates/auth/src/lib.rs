@@ -2,10 +2,12 @@
 
 mod config;
 mod permission;
+mod resume;
 mod secret;
 mod token;
 
 pub use config::{Config, ConfigError};
 pub use permission::Audience;
+pub use resume::{Resumable, ResumeKey};
 pub use secret::Secret;
-pub use token::{Identity, Rejection, Verifier, mint};
+pub use token::{Grant, Identity, Rejection, Verified, Verifier, mint};

@@ -1,10 +1,13 @@
 //! JSON Web Tokens (RFC 7519), HS256: checking them, and making them for tools and tests.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, TokenData, Validation};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use ullim_protocol::presence::Info;
 
 use crate::config::{Config, ConfigError, MIN_SECRET_BYTES};
 use crate::secret::Secret;
@@ -16,10 +19,53 @@ const MAX_TOKEN_BYTES: usize = 8192;
 const MAX_USER_BYTES: usize = 255;
 
 /// Who a client is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The token's `sub`; `None` for an anonymous client.
     pub user: Option<Arc<str>>,
+    /// The token's `info`: what the application says of the user to others.
+    pub info: Option<Info>,
+    /// The token's `exp`, in Unix seconds; `None` for an anonymous client.
+    pub expires: Option<u64>,
+}
+
+/// What a subscription token allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The token's `sub`: for whom; `None` for anonymous clients.
+    pub user: Option<Arc<str>>,
+    /// The token's `channel`: where.
+    pub channel: String,
+    /// The token's `exp`, in Unix seconds.
+    pub expires: u64,
+    /// The token's `info`: what presence says of the member, instead of the identity's.
+    pub info: Option<Info>,
+}
+
+/// A verdict that is there at once, or later: when a key has to be fetched first.
+pub enum Verified<T> {
+    /// Now.
+    Now(Result<T, Rejection>),
+    /// When the future ends. It ends within the time that a fetch may take.
+    Later(Pin<Box<dyn Future<Output = Result<T, Rejection>> + Send>>),
+}
+
+impl<T> Verified<T> {
+    /// The verdict, waited for where it has to be.
+    pub async fn verdict(self) -> Result<T, Rejection> {
+        match self {
+            Self::Now(verdict) => verdict,
+            Self::Later(verdict) => verdict.await,
+        }
+    }
+
+    /// The verdict if it is there; a rejection where a key would have to be fetched first.
+    pub fn at_once(self) -> Result<T, Rejection> {
+        match self {
+            Self::Now(verdict) => verdict,
+            Self::Later(_) => Err(Rejection::Invalid("the token's key is not known yet")),
+        }
+    }
 }
 
 /// Why a token, or the lack of one, was refused.
@@ -46,6 +92,8 @@ struct Minted<'a> {
 #[derive(Deserialize)]
 struct Claims {
     sub: String,
+    exp: u64,
+    info: Option<Box<RawValue>>,
 }
 
 /// Checks tokens. The algorithm is fixed by the key, never by the token.
@@ -75,10 +123,20 @@ impl Verifier {
     }
 
     /// The identity behind `token`. A token that is given is always checked, also where anonymous clients are let in.
-    pub fn verify(&self, token: Option<&str>) -> Result<Identity, Rejection> {
-        let Some(token) = token else {
-            return if self.anonymous { Ok(Identity { user: None }) } else { Err(Rejection::Missing) };
-        };
+    pub fn verify(&self, token: Option<&str>) -> Verified<Identity> {
+        Verified::Now(match token {
+            Some(token) => self.identity(token),
+            None if self.anonymous => Ok(Identity::default()),
+            None => Err(Rejection::Missing),
+        })
+    }
+
+    /// What a subscription token allows. Whether it is this client's and this channel's is for the caller to say.
+    pub fn verify_subscription(&self, _token: &str) -> Verified<Grant> {
+        Verified::Now(Err(Rejection::Invalid("this node takes no subscription tokens")))
+    }
+
+    fn identity(&self, token: &str) -> Result<Identity, Rejection> {
         let key = self.key.as_ref().ok_or(Rejection::Invalid("this node takes no tokens: connect without one"))?;
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::Invalid("the token is longer than 8192 bytes"));
@@ -94,7 +152,10 @@ impl Verifier {
         if claims.sub.starts_with('~') || claims.sub.chars().any(char::is_control) {
             return Err(Rejection::Invalid("the token's \"sub\" begins with \"~\" or holds a control character"));
         }
-        Ok(Identity { user: Some(claims.sub.into()) })
+        let info = claims
+            .info
+            .map(|info| Info::parse(info.get()).ok_or(Rejection::Invalid("the token's \"info\" is too large")));
+        Ok(Identity { user: Some(claims.sub.into()), info: info.transpose()?, expires: Some(claims.exp) })
     }
 }
 

@@ -3,15 +3,17 @@
 //! A shard attaches its queue to a broker, says which channels it wants, and finds in the queue, in order: that it has
 //! joined a channel, what is published on it, and where something may be missing.
 //!
-//! * [`Broker`]: what a shard and the API see of a broker
+//! * [`Broker`]: what a shard and the API see of a broker; [`Presence`]: the same, of who is where
 //! * [`queue`]: from a broker to a shard, bounded in bytes
 //! * [`memory`]: for one node
 //! * [`redis`]: for many
 //! * `interest`: which shards want which channel, and how far that is confirmed
 
 pub mod config;
+mod control;
 mod interest;
 pub mod memory;
+mod presence;
 pub mod queue;
 pub mod redis;
 mod shards;
@@ -24,6 +26,8 @@ use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
 pub use config::{Config, PayloadRules};
+pub use control::{ChannelsPage, ChannelsRequest, Control};
+pub use presence::{Claim, Entry, PageRequest, Presence, PresenceError, RoutedEvent};
 pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, Window, shard_queue};
 
 /// The most shards that a broker serves: they are kept as the bits of a number.
@@ -47,6 +51,12 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Publishes. Publications of one caller on one channel keep the order of the calls.
     fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>>;
+
+    /// Gives an order to every node. It finds its way into each shard's queue as [`Relayed::Control`].
+    fn control(&self, control: Control) -> Answer<Result<(), PublishError>>;
+
+    /// Channels that have subscribers, on whichever node.
+    fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>>;
 
     /// The time by the broker's clock, in Unix milliseconds.
     fn now(&self) -> u64;

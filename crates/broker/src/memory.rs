@@ -1,17 +1,22 @@
 //! The broker of a node that is alone: publications go from caller to queue within [`Broker::publish`].
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::presence::{MembersPage, Occupancy};
 use ullim_protocol::publication::Publication;
+use ullim_protocol::session::SessionId;
 
 use crate::queue::{Relayed, Routed, ShardQueue, Window};
 use crate::shards::{ShardSet, Shards};
 use crate::tally::Tally;
-use crate::{Answer, Broker, Config, Counters, PayloadRules, PublishError, PublishRequest, ShardId, Status};
+use crate::{
+    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
+    Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
+};
 
 /// Joins the shards of one node. Always up.
 #[derive(Debug)]
@@ -68,7 +73,7 @@ impl Broker for MemoryBroker {
     }
 
     fn unsubscribe(&self, shard: ShardId, channel: &ChannelName) {
-        if let Entry::Occupied(mut joined) = self.table().channels.entry(channel.clone()) {
+        if let hash_map::Entry::Occupied(mut joined) = self.table().channels.entry(channel.clone()) {
             joined.get_mut().remove(shard);
             if joined.get().is_empty() {
                 joined.remove();
@@ -87,6 +92,14 @@ impl Broker for MemoryBroker {
         Answer::Ready(Ok(()))
     }
 
+    fn control(&self, _control: Control) -> Answer<Result<(), PublishError>> {
+        Answer::Ready(Err(PublishError::Unreachable))
+    }
+
+    fn channels(&self, _request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
+        Answer::Ready(Err(PublishError::Unreachable))
+    }
+
     fn now(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         since.map_or(0, |since| since.as_millis() as u64)
@@ -100,5 +113,21 @@ impl Broker for MemoryBroker {
         let table = self.table();
         let overload_gaps = table.shards.overload_gaps();
         self.tally.counters(overload_gaps, table.channels.len() as u64)
+    }
+}
+
+impl Presence for MemoryBroker {
+    fn enter(&self, _entry: Entry) -> Answer<Result<(), PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
+    }
+
+    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
+
+    fn members(&self, _channel: &ChannelName, _page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
+    }
+
+    fn occupancy(&self, _channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
     }
 }

@@ -10,6 +10,9 @@ use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::publication::{Headers, Publication};
 use ullim_protocol::session::SessionId;
 
+use crate::control::Control;
+use crate::presence::RoutedEvent;
+
 /// What a queued item costs beside its data.
 const ITEM_BYTES: usize = 128;
 
@@ -20,8 +23,12 @@ pub enum Relayed {
     Joined(ChannelName),
     /// Something was published.
     Publication(Arc<Routed>),
+    /// Somebody has come or gone.
+    Presence(Arc<RoutedEvent>),
     /// Something may be missing here.
     Gap(ChannelName, Gap),
+    /// An order that concerns this shard's connections.
+    Control(Arc<Control>),
 }
 
 /// A publication on its way to the subscribers of a channel.
@@ -140,11 +147,12 @@ impl Shared {
 impl State {
     fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
         let (channel, window, size) = match &item {
-            Relayed::Joined(_) => {
+            Relayed::Joined(_) | Relayed::Control(_) => {
                 self.items.push(item);
                 return true;
             }
             Relayed::Publication(routed) => (&routed.channel, routed.published, routed.size()),
+            Relayed::Presence(routed) => (&routed.channel, routed.published, ITEM_BYTES),
             Relayed::Gap(channel, gap) => (channel, Window { from: gap.from, to: gap.to }, ITEM_BYTES),
         };
         if self.bytes + size > limit_bytes {

@@ -28,6 +28,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::presence::{MembersPage, Occupancy};
+use ullim_protocol::session::SessionId;
 
 pub use address::AddressError;
 
@@ -35,7 +37,10 @@ use crate::config::RedisConfig;
 use crate::interest::Interest;
 use crate::queue::ShardQueue;
 use crate::tally::Tally;
-use crate::{Answer, Broker, Config, Counters, PayloadRules, PublishError, PublishRequest, ShardId, Status};
+use crate::{
+    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
+    Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
+};
 use address::{Address, WireNames};
 use clock::Clock;
 use lane::Lane;
@@ -173,6 +178,14 @@ impl Broker for RedisBroker {
         }
     }
 
+    fn control(&self, _control: Control) -> Answer<Result<(), PublishError>> {
+        Answer::Ready(Err(PublishError::Unreachable))
+    }
+
+    fn channels(&self, _request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
+        Answer::Ready(Err(PublishError::Unreachable))
+    }
+
     fn now(&self) -> u64 {
         self.shared.clock.millis(Instant::now())
     }
@@ -190,5 +203,21 @@ impl Broker for RedisBroker {
         let (gaps, channels) = (interest.overload_gaps(), interest.channels_confirmed());
         drop(interest);
         self.shared.tally.counters(gaps, channels)
+    }
+}
+
+impl Presence for RedisBroker {
+    fn enter(&self, _entry: Entry) -> Answer<Result<(), PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
+    }
+
+    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
+
+    fn members(&self, _channel: &ChannelName, _page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
+    }
+
+    fn occupancy(&self, _channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
+        Answer::Ready(Err(PresenceError::Unavailable))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngCore as _;
-use ullim_auth::{Identity, Rejection};
+use ullim_auth::Rejection;
 use ullim_broker::{PublishError, PublishRequest};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
@@ -134,7 +134,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     fn connect(&mut self, id: ConnectionId, token: Option<&str>) -> Stage {
-        let identity = match self.verifier.verify(token) {
+        let identity = match self.verifier.verify(token).at_once() {
             Ok(identity) => identity,
             Err(rejection) => {
                 self.counters.auth_failures += 1;
@@ -210,8 +210,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let text = format!("there is no namespace {:?}: the node's configuration names them", name.namespace());
             return Err(Refusal::new(&codes::UNKNOWN_NAMESPACE, text));
         };
-        let identity = self.session(id).map_or(Identity { user: None }, |session| session.identity.clone());
-        if !audience(namespace).includes(&identity) {
+        let identity = self.session(id).map(|session| session.identity.clone()).unwrap_or_default();
+        if !audience(namespace).includes(&identity, &name) {
             let text = format!("{doing} {channel:?} is not allowed to this session");
             return Err(Refusal::new(&codes::PERMISSION_DENIED, text));
         }

@@ -52,11 +52,22 @@ pub struct NamespaceConfig {
     pub publish: Audience,
     /// What a raw payload is.
     pub payload: PayloadRule,
+    /// Whether it is known who is in a channel.
+    pub presence: bool,
+    /// How long a user may be away before it is told that they have left.
+    #[serde(with = "humantime_serde")]
+    pub presence_grace: Duration,
 }
 
 impl Default for NamespaceConfig {
     fn default() -> Self {
-        Self { subscribe: Audience::User, publish: Audience::Nobody, payload: PayloadRule::Auto }
+        Self {
+            subscribe: Audience::User,
+            publish: Audience::Nobody,
+            payload: PayloadRule::Auto,
+            presence: false,
+            presence_grace: Duration::from_secs(5),
+        }
     }
 }
 

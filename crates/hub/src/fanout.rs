@@ -63,6 +63,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     self.fan_out(items);
                     self.joined(name.as_str());
                 }
+                Relayed::Presence(_) | Relayed::Control(_) => {}
                 Relayed::Gap(name, gap) => {
                     self.fan_out(items);
                     writes += self.tell_gap(name.as_str(), *gap);

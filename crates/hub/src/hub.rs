@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
-use ullim_auth::Verifier;
-use ullim_broker::{Broker, ShardId};
+use ullim_auth::{ResumeKey, Verifier};
+use ullim_broker::{Broker, Presence, ShardId};
 use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
 
@@ -33,6 +33,10 @@ pub struct Setup {
     pub verifier: Arc<Verifier>,
     /// Where publications come from and go to.
     pub broker: Arc<dyn Broker>,
+    /// Who is in which channel.
+    pub presence: Arc<dyn Presence>,
+    /// Opens and seals resume tokens.
+    pub resume: Arc<ResumeKey>,
 }
 
 /// What a hub has to know of its transport.
@@ -84,7 +88,7 @@ pub struct Hub<O, E> {
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
-        let Setup { config, namespaces, verifier, broker } = setup;
+        let Setup { config, namespaces, verifier, broker, presence: _, resume: _ } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),

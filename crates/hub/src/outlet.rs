@@ -11,6 +11,9 @@ pub trait Outlet {
     /// [`Hub::writable`](crate::Hub::writable) is called.
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// The client has shown who it is, or that it may be anonymous. Called once, when its session opens.
+    fn admitted(&mut self) {}
+
     /// Nothing more will be written. What the peer still sends is read away until it ends.
     fn finish(&mut self);
 }

@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use ullim_api::{ApiState, ClientCounters, CounterSource, Readiness};
-use ullim_auth::Verifier;
+use ullim_auth::{ResumeKey, Verifier};
 use ullim_broker::config::Kind;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules};
+use ullim_broker::{Broker, PayloadRules, Presence};
 use ullim_gateway::Gateway;
 
 use crate::configuration::Settings;
@@ -36,7 +36,7 @@ impl Node {
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         file_limit::raise();
         let namespaces = Arc::new(settings.namespaces);
-        let broker = broker(&settings.broker, namespaces.payload_rules())?;
+        let (broker, presence) = broker(&settings.broker, namespaces.payload_rules())?;
         let internal = settings.internal.listen;
         let listener = TcpListener::bind(internal).await;
         let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
@@ -47,6 +47,8 @@ impl Node {
             namespaces: Arc::clone(&namespaces),
             verifier: Arc::new(Verifier::new(&settings.auth)?),
             broker: Arc::clone(&broker),
+            presence,
+            resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
         let gateway = Arc::new(Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup)?);
 
@@ -85,9 +87,15 @@ fn counters(gateway: Arc<Gateway>) -> CounterSource {
     })
 }
 
-fn broker(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<Arc<dyn Broker>> {
+fn broker(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<(Arc<dyn Broker>, Arc<dyn Presence>)> {
     Ok(match config.kind {
-        Kind::Memory => Arc::new(MemoryBroker::new(config, rules)),
-        Kind::Redis => RedisBroker::start(config, rules).context("broker.redis")?,
+        Kind::Memory => {
+            let broker = Arc::new(MemoryBroker::new(config, rules));
+            (broker.clone(), broker)
+        }
+        Kind::Redis => {
+            let broker = RedisBroker::start(config, rules).context("broker.redis")?;
+            (broker.clone(), broker)
+        }
     })
 }

@@ -40,8 +40,12 @@ pub(crate) fn mint(secret: Secret, user: &str, ttl: Duration) -> anyhow::Result<
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
     let expires = now.checked_add(ttl).context("this time to live is too long")?.as_secs();
     let token = ullim_auth::mint(&secret, user, expires)?;
-    let verifier = Verifier::new(&ullim_auth::Config { hs256_secret: Some(secret), anonymous: false })?;
-    verifier.verify(Some(&token))?;
+    let verifier = Verifier::new(&ullim_auth::Config {
+        hs256_secret: Some(secret),
+        anonymous: false,
+        ..ullim_auth::Config::default()
+    })?;
+    verifier.verify(Some(&token)).at_once()?;
     Ok(token)
 }
 
