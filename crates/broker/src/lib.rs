@@ -11,6 +11,7 @@
 
 pub mod config;
 mod control;
+pub mod histogram;
 mod interest;
 pub mod memory;
 mod presence;
@@ -27,6 +28,7 @@ use ullim_protocol::session::SessionId;
 
 pub use config::{Config, PayloadRules};
 pub use control::{ChannelsPage, ChannelsRequest, Control};
+pub use histogram::Histogram;
 pub use presence::{Claim, Entry, PageRequest, Presence, PresenceError, RoutedEvent};
 pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, Window, shard_queue};
 
