@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what does not work is a failed test")]
 
 mod absent_redis;
+mod addresses;
+mod algorithms;
 mod api;
 mod bad_frames;
 mod bad_messages;
@@ -10,19 +12,26 @@ mod bad_publications;
 mod bystander;
 mod channel_names;
 mod command_line;
+mod control;
 mod encodings;
 mod faults;
 mod foreign_clients;
 mod handshake;
+mod identity;
+mod jwks;
 mod limits;
+mod members;
 mod memory;
 mod native;
 mod overload;
+mod presence;
+mod presence_faults;
 mod pressure;
 mod relay;
 mod rust_client;
 mod scene;
 mod subscribing;
 mod timeouts;
+mod tls;
 mod tokens;
 mod turn;

@@ -1,24 +1,33 @@
 //! A well-formed client of the native protocol, over tungstenite.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::{Encoding, Node, http, within};
+use crate::{Encoding, Node, token, within};
 
 /// One connection.
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Box<dyn Stream>>,
     encoding: Encoding,
     last_id: u64,
     pushes: VecDeque<Value>,
 }
+
+/// What a connection is made of.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// How the node closed a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +41,27 @@ pub struct Closed {
 impl Client {
     /// A connection that has said nothing yet.
     pub async fn open(node: &Node, encoding: Encoding) -> Self {
-        let stream = TcpStream::connect(http::address(&node.addresses.ws)).await.unwrap();
+        let stream = TcpStream::connect(node.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(Box::new(stream), node, encoding).await
+    }
+
+    /// A connection over TLS to `address` that has said nothing yet, and the certificate (DER) that the node showed.
+    pub async fn open_tls(
+        node: &Node,
+        address: SocketAddr,
+        connector: &TlsConnector,
+        encoding: Encoding,
+    ) -> (Self, Vec<u8>) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = within("the TLS handshake", connector.connect(name, stream)).await.unwrap();
+        let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+        (Self::over(Box::new(stream), node, encoding).await, shown)
+    }
+
+    async fn over(stream: Box<dyn Stream>, node: &Node, encoding: Encoding) -> Self {
         let mut request = node.addresses.ws.as_str().into_client_request().unwrap();
         let subprotocol = HeaderValue::from_static(encoding.subprotocol());
         request.headers_mut().insert("Sec-WebSocket-Protocol", subprotocol.clone());
@@ -48,6 +76,13 @@ impl Client {
         let mut client = Self::open(node, encoding).await;
         client.ok("connect", json!({"token": node.addresses.token})).await;
         client
+    }
+
+    /// A JSON session of `user`, and the reply to its `connect`.
+    pub async fn of(node: &Node, user: &str) -> (Self, Value) {
+        let mut client = Self::open(node, Encoding::Json).await;
+        let reply = client.ok("connect", json!({"token": token::good(user)})).await;
+        (client, reply)
     }
 
     /// A JSON session that is subscribed to `channel`.
@@ -139,6 +174,22 @@ impl Client {
         assert_eq!(push["channel"], channel, "{push}");
         assert!(push.get("pub").is_some(), "a publication was awaited, not {push}");
         push["pub"].take()
+    }
+
+    /// The next push of this kind (`pub`, `join`, `leave`, `gap` …): its content. Others before it are dropped.
+    pub async fn push_of(&mut self, kind: &str) -> Value {
+        loop {
+            let mut push = self.push().await;
+            if push.get(kind).is_some() {
+                return push[kind].take();
+            }
+        }
+    }
+
+    /// The pushes that have come before the answer to a ping.
+    pub async fn pushes_so_far(&mut self) -> Vec<Value> {
+        self.ok("ping", json!({})).await;
+        self.pushes.drain(..).collect()
     }
 
     /// Drops the pushes that came before a reply.

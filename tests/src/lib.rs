@@ -1,6 +1,7 @@
 //! The fixture of Ullim's tests: real processes on loopback, and clients that talk to them.
 //!
 //! * [`Redis`], [`Node`], [`Cluster`]: servers, each on ports of its own, ended when dropped
+//! * [`Authority`], [`CertificateFiles`]: certificates
 //! * [`Proxy`]: a link to Redis that can be half open
 //! * [`Client`]: a well-formed client (the WebSocket part is tungstenite, not ours)
 //! * [`Raw`]: bytes as no client should send them
@@ -11,6 +12,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that does not work is a failed test")]
 
+mod certificates;
 mod cli;
 mod client;
 mod cluster;
@@ -25,6 +27,7 @@ pub mod token;
 pub mod traffic;
 mod wait;
 
+pub use certificates::{Authority, Certificate, CertificateFiles};
 pub use cli::Cli;
 pub use client::{Client, Closed};
 pub use cluster::Cluster;
