@@ -1,8 +1,8 @@
 //! A JWK Set (RFC 7517, 5) → keys. What is no key for signatures that this crate knows is left out.
 //!
-//! * [`source`]: where the set comes from, when it is read again, and who waits for it
-//! * [`fetch`]: reading it over HTTP
-//! * [`address`]: which addresses are public
+//! * `source`: where the set comes from, when it is read again, and who waits for it
+//! * `fetch`: reading it over HTTP
+//! * `address`: which addresses are public
 
 pub(crate) mod address;
 pub(crate) mod fetch;
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use crate::config::Algorithm;
 use crate::key::{Key, KeyError};
+use crate::object::Object;
 use crate::token::MAX_KID_BYTES;
 
 /// The keys of one set, by their `kid`.
@@ -74,10 +75,10 @@ struct Entry {
 impl KeySet {
     /// The keys of a document. What is left out is logged, by its `kid`.
     pub(crate) fn parse(document: &[u8]) -> Result<Self, SetError> {
-        let Document { keys } = serde_json::from_slice(document).map_err(|_| SetError::Malformed)?;
+        let Object(Document { keys }) = serde_json::from_slice(document).map_err(|_| SetError::Malformed)?;
         let mut set = Self::default();
         for entry in &keys {
-            let Ok(entry) = serde_json::from_str::<Entry>(entry.get()) else {
+            let Ok(Object(entry)) = serde_json::from_str::<Object<Entry>>(entry.get()) else {
                 tracing::warn!("a key of auth.jwks is malformed and left out");
                 continue;
             };

@@ -13,6 +13,7 @@ use ullim_protocol::presence::Info;
 use crate::config::Algorithm;
 use crate::identity::{Grant, Identity};
 use crate::key::Key;
+use crate::object::Object;
 use crate::verdict::Rejection;
 
 /// A longer token is refused before it is parsed.
@@ -47,7 +48,7 @@ pub(crate) fn kid(token: &str) -> Result<Option<String>, Rejection> {
         return Err(malformed);
     };
     let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed)?;
-    let Header { kid, crit } = serde_json::from_slice(&header).map_err(|_| malformed)?;
+    let Object(Header { kid, crit }) = serde_json::from_slice(&header).map_err(|_| malformed)?;
     if crit {
         return Err(Rejection::Invalid("the token has critical headers (\"crit\"), and none is known"));
     }
@@ -90,8 +91,8 @@ enum OneOrMore {
 impl Claims {
     /// The claims of a token that `key` signed, that is good at `now` (Unix seconds), for and by the right parties.
     pub(crate) fn of(token: &str, key: &Key, parties: &Parties, now: u64) -> Result<Self, Rejection> {
-        let claims = jsonwebtoken::decode::<Self>(token, &key.decoding, &signature_of(key.algorithm));
-        let claims = claims.map_err(|error| rejection(error.kind(), key.algorithm))?.claims;
+        let claims = jsonwebtoken::decode::<Object<Self>>(token, &key.decoding, &signature_of(key.algorithm));
+        let Object(claims) = claims.map_err(|error| rejection(error.kind(), key.algorithm))?.claims;
         if claims.exp <= now {
             return Err(Rejection::Expired);
         }

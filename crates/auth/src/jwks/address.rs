@@ -17,17 +17,21 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
 
 /// The IANA IPv4 Special-Purpose Address Registry (RFC 6890), and multicast (RFC 5771).
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let special = match address.octets() {
-        [0 | 10 | 127, ..] => true,
-        [100, 64..=127, ..] => true,
-        [169, 254, ..] => true,
-        [172, 16..=31, ..] => true,
-        [192, 0, 0 | 2, _] | [192, 88, 99, _] | [192, 168, ..] => true,
-        [198, 18..=19, ..] | [198, 51, 100, _] | [203, 0, 113, _] => true,
-        [224..=255, ..] => true,
-        _ => false,
-    };
-    !special
+    let is_special = matches!(
+        address.octets(),
+        [0 | 10 | 127, ..]
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18..=19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+            | [224..=255, ..]
+    );
+    !is_special
 }
 
 /// Global unicast (RFC 4291, 2.4) without what is set apart in it, and the translated public IPv4 addresses of networks

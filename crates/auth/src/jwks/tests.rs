@@ -126,7 +126,7 @@ fn a_key_without_a_name_is_taken_if_it_is_alone() {
 
 #[test]
 fn what_is_no_set_is_told_apart_from_an_empty_one() {
-    for text in ["", "garbage", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, "\u{feff}{\"keys\":[]}"] {
+    for text in ["", "garbage", "[]", "[[]]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, "\u{feff}{\"keys\":[]}"] {
         assert_eq!(KeySet::parse(text.as_bytes()).err(), Some(SetError::Malformed), "{text}");
     }
     assert_eq!(parse(json!([])).err(), Some(SetError::Empty(0)));
