@@ -16,6 +16,12 @@ pub struct Minted<'a> {
     /// Until when it is good, in Unix seconds.
     #[serde(rename = "exp")]
     pub expires: u64,
+    /// For which audience.
+    #[serde(rename = "aud", skip_serializing_if = "Option::is_none")]
+    pub audience: Option<&'a str>,
+    /// Who says so.
+    #[serde(rename = "iss", skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<&'a str>,
     /// Where it allows to subscribe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<&'a str>,

@@ -34,7 +34,7 @@ fn a_subscription_token_says_who_may_hear_what() {
 fn the_two_kinds_of_tokens_are_never_mistaken() {
     let secret = Secret::new(SECRET);
     let connect = mint(&secret, "alice", now() + 60).unwrap();
-    let minted = Minted { user: Some("alice"), expires: now() + 60, channel: Some("chat:42"), info: None };
+    let minted = Minted { user: Some("alice"), expires: now() + 60, channel: Some("chat:42"), ..Minted::default() };
     let subscribe = mint_with(&secret, &minted).unwrap();
     assert!(verifier().verify(Some(&connect)).at_once().is_ok());
     assert!(verifier().verify_subscription(&subscribe).at_once().is_ok());
