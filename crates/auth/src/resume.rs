@@ -15,7 +15,7 @@ use ullim_protocol::presence::Info;
 use ullim_protocol::session::SessionId;
 
 use crate::config::Config;
-use crate::token::Identity;
+use crate::identity::Identity;
 
 /// Separates this use of the secret from any other, and this version from later ones.
 const CONTEXT: &[u8] = b"ullim resume 1";

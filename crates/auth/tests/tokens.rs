@@ -98,7 +98,7 @@ fn a_configuration_that_cannot_work_is_refused() {
     let refused = |config: &Config| Verifier::new(config).err().unwrap();
     assert_eq!(refused(&Config::default()), ConfigError::Nobody);
     let short = Config { hs256_secret: Some(Secret::new("short")), anonymous: true, ..Config::default() };
-    assert_eq!(refused(&short), ConfigError::ShortSecret(5));
+    assert_eq!(refused(&short), ConfigError::ShortSecret { key: "auth.hs256_secret".to_owned(), bytes: 5 });
     let keyless = Verifier::new(&Config { hs256_secret: None, anonymous: true, ..Config::default() }).unwrap();
     let token = mint(&Secret::new(SECRET), "alice", now() + 60).unwrap();
     assert!(matches!(keyless.verify(Some(&token)).at_once(), Err(Rejection::Invalid(_))));

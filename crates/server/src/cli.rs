@@ -139,9 +139,15 @@ pub(crate) struct TokenArgs {
     /// The secret to sign with; without one, ULLIM_AUTH__HS256_SECRET or that of `ullim dev`
     #[arg(long, conflicts_with = "config")]
     pub(crate) secret: Option<String>,
-    /// Take auth.hs256_secret from this file and the environment
+    /// Take auth.hs256_secret, and auth.audience and auth.issuer, from this file and the environment
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Make a subscription token for this channel
+    #[arg(long)]
+    pub(crate) channel: Option<String>,
+    /// What others are told of the user (presence), the token's "info"
+    #[arg(long, value_name = "JSON")]
+    pub(crate) info: Option<String>,
     /// How long it is good
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,

@@ -48,12 +48,13 @@ fn auth(settings: &Settings, problems: &mut Vec<String>) {
 }
 
 fn limits(settings: &Settings, problems: &mut Vec<String>) {
-    let Settings { client, broker, hub, .. } = settings;
+    let Settings { client, auth, broker, hub, .. } = settings;
     let sizes = [
         ("client.header_bytes", client.header_bytes),
         ("client.message_bytes", client.message_bytes),
         ("client.message_fragments", client.message_fragments),
         ("client.max_connections", client.max_connections.unwrap_or(1)),
+        ("auth.jwks.bytes", auth.jwks.bytes),
         ("broker.payload_bytes", broker.payload_bytes),
         ("hub.subscriptions", hub.subscriptions),
         ("hub.queue_bytes", hub.queue_bytes),
@@ -62,6 +63,10 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
     let durations = [
         ("client.handshake_timeout", client.handshake_timeout),
         ("client.close_timeout", client.close_timeout),
+        ("auth.resume_ttl", auth.resume_ttl),
+        ("auth.jwks.refresh_interval", auth.jwks.refresh_interval),
+        ("auth.jwks.min_refresh_interval", auth.jwks.min_refresh_interval),
+        ("auth.jwks.timeout", auth.jwks.timeout),
         ("broker.redis.ping_interval", broker.redis.ping_interval),
         ("broker.redis.ping_timeout", broker.redis.ping_timeout),
         ("broker.redis.command_timeout", broker.redis.command_timeout),

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use ullim_auth::Secret;
+use ullim_auth::{KeyConfig, Secret};
 use ullim_hub::config::{NamespaceConfig, Namespaces};
 
 use super::Settings;
 
 /// Stands for the name of any namespace.
-pub(super) const ANY_NAMESPACE: &str = "<name>";
+const ANY_NAMESPACE: &str = "<name>";
+
+/// Stands for the name of any key of tokens.
+const ANY_KID: &str = "<kid>";
 
 /// What a value has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,7 @@ impl Keys {
         settings.client.max_connections = Some(0);
         settings.internal.api_key = Some(Secret::default());
         settings.auth.hs256_secret = Some(Secret::default());
+        settings.auth.keys = BTreeMap::from([(ANY_KID.to_owned(), KeyConfig::default())]);
         let any = (ANY_NAMESPACE.to_owned(), NamespaceConfig::default());
         settings.namespaces = Namespaces(BTreeMap::from([any]));
         // A null has no keys: nothing would be known, and the tests would say so.
@@ -60,9 +64,8 @@ impl Keys {
 
     pub(super) fn find(&self, path: &[String]) -> Place {
         let mut place = &self.tree;
-        for (depth, segment) in path.iter().enumerate() {
-            let segment = if depth == 1 && path[0] == "namespaces" { ANY_NAMESPACE } else { segment };
-            match place.get(segment) {
+        for segment in path {
+            match place.get(placeholder(place).unwrap_or(segment)) {
                 Some(inner) => place = inner,
                 None => return Place::Nowhere,
             }
@@ -76,36 +79,45 @@ impl Keys {
         }
     }
 
-    /// Every key with its default, those of a namespace under `namespace`.
-    pub(super) fn leaves(&self, namespace: &str) -> BTreeMap<String, Value> {
+    /// Every key with its default. Where any name may stand, the one of `like` does if there is one at that depth.
+    pub(super) fn leaves(&self, like: &[String]) -> BTreeMap<String, Value> {
         let mut leaves = BTreeMap::new();
-        collect(&self.tree, "", namespace, &mut leaves);
+        collect(&self.tree, &mut Vec::new(), like, &mut leaves);
         leaves
     }
 
     /// The key that `path` was probably meant to be.
     pub(super) fn nearest(&self, path: &[String]) -> Option<String> {
         let wanted = path.join(".");
-        let namespace = if path.len() > 2 { path[1].as_str() } else { ANY_NAMESPACE };
         let distance = |key: &str| {
             let without_its_section = key.strip_suffix(&wanted).is_some_and(|section| section.ends_with('.'));
             if without_its_section { 1 } else { strsim::damerau_levenshtein(key, &wanted) }
         };
-        let candidates = self.leaves(namespace).into_keys().map(|key| (distance(&key), key));
+        let candidates = self.leaves(path).into_keys().map(|key| (distance(&key), key));
         let (distance, key) = candidates.min()?;
         (distance <= wanted.chars().count() / 2).then_some(key)
     }
 }
 
-fn collect(tree: &Value, path: &str, namespace: &str, leaves: &mut BTreeMap<String, Value>) {
+/// What stands for any name in a section whose keys are names.
+fn placeholder(section: &Value) -> Option<&str> {
+    let mut names = section.as_object()?.keys().map(String::as_str);
+    names.find(|name| [ANY_NAMESPACE, ANY_KID].contains(name))
+}
+
+fn collect<'a>(tree: &'a Value, path: &mut Vec<&'a str>, like: &'a [String], leaves: &mut BTreeMap<String, Value>) {
     let Value::Object(section) = tree else {
-        leaves.insert(path.to_owned(), tree.clone());
+        leaves.insert(path.join("."), tree.clone());
         return;
     };
+    let any = placeholder(tree);
     for (name, inner) in section {
-        let name = if name == ANY_NAMESPACE { namespace } else { name };
-        let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-        collect(inner, &path, namespace, leaves);
+        // The last segment is a key, never a name.
+        let names = like.split_last().map_or(like, |(_, names)| names);
+        let given = names.get(path.len()).filter(|_| any.is_some());
+        path.push(given.unwrap_or(name));
+        collect(inner, path, like, leaves);
+        path.pop();
     }
 }
 
@@ -127,7 +139,10 @@ mod tests {
         assert_eq!(found("auth.anonymous"), Place::Leaf(Expected::Boolean));
         assert_eq!(found("auth.hs256_secret"), Place::Leaf(Expected::Text));
         assert_eq!(found("namespaces.chat.publish"), Place::Leaf(Expected::Text));
+        assert_eq!(found("auth.keys.2026-a.algorithm"), Place::Leaf(Expected::Text));
+        assert_eq!(found("auth.jwks.allow_redirects"), Place::Leaf(Expected::Boolean));
         assert_eq!(found("broker.redis"), Place::Section);
+        assert_eq!(found("auth.keys.2026-a"), Place::Section);
         assert_eq!(found("namespaces.chat"), Place::Section);
         assert_eq!(found("client.listen.port"), Place::Nowhere);
     }
@@ -144,6 +159,9 @@ mod tests {
             ("namespaces.chat.publsh", "namespaces.chat.publish"),
             ("namespace.news.publish", "namespaces.news.publish"),
             ("client.listen.port", "client.listen"),
+            ("auth.keys.2026-a.algoritm", "auth.keys.2026-a.algorithm"),
+            ("auth.key.a.public_key", "auth.keys.a.public_key"),
+            ("auth.jwks.refresh_intervall", "auth.jwks.refresh_interval"),
         ] {
             assert_eq!(keys.nearest(&path(wrong)).as_deref(), Some(right), "{wrong}");
         }

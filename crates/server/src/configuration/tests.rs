@@ -94,6 +94,68 @@ fn unknown_keys_are_all_named_with_the_nearest() {
     );
 }
 
+/// A good configuration, and then `text`.
+fn toml(text: &'static str) -> Layers {
+    Layers { document: Some(Document::Toml { name: "x.toml", text }), ..Layers::default() }
+}
+
+#[test]
+fn keys_of_tokens_are_sections_with_any_name() {
+    let mut layers = toml(
+        r#"
+        [auth.keys.2026-A]
+        algorithm = "HS256"
+        secret = "0123456789abcdef0123456789abcdef"
+        [auth.keys."https://id.example/1"]
+        algorithm = "HS256"
+        secret = "fedcba9876543210fedcba9876543210"
+        [namespaces.default]
+        "#,
+    );
+    layers.variables = pairs(&[
+        ("ULLIM_AUTH__KEYS__C__ALGORITHM", "HS256"),
+        ("ULLIM_AUTH__KEYS__C__SECRET", "00000000000000000000000000000000"),
+    ]);
+    layers.flags = pairs(&[("auth.keys.2026-A.secret", "11111111111111111111111111111111"), ("auth.audience", "a,b")]);
+    let loaded = load(&layers).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let auth = &loaded.settings.auth;
+    let secret = |kid: &str| auth.keys[kid].secret.as_ref().unwrap().expose();
+    assert_eq!(auth.keys.len(), 3);
+    assert!(secret("2026-A").starts_with('1') && secret("c").starts_with('0'));
+    assert!(secret("https://id.example/1").starts_with('f'), "a name with a dot stays one name");
+    assert_eq!(auth.audience, ["a", "b"]);
+    let shown = show(&loaded.settings).unwrap();
+    assert!(shown.contains("[auth.keys.c]") && shown.contains("[auth.jwks]"), "{shown}");
+    assert!(!shown.contains("0000") && !shown.contains("fedc"), "{shown}");
+}
+
+#[test]
+fn mistakes_below_a_key_of_tokens_are_named() {
+    let wrong = r#"
+        [auth.keys.a]
+        algoritm = "HS256"
+        algorithm = "RS512"
+        secret = 7
+        [auth.keys."b.c"]
+        publickey = "x"
+        [auth.jwks]
+        ulr = "https://id.example/"
+        "#;
+    let found = problems(&toml(wrong));
+    let begins = [
+        "unknown key \"auth.jwks.ulr\" in x.toml: did you mean \"auth.jwks.url\"?",
+        "unknown key \"auth.keys.a.algoritm\" in x.toml: did you mean \"auth.keys.a.algorithm\"?",
+        "auth.keys.a.secret in x.toml: expected text, found a number without quotes",
+        "unknown key \"auth.keys.b.c.publickey\" in x.toml: did you mean \"auth.keys.b.c.public_key\"?",
+        "auth.keys.a.algorithm in x.toml: unknown variant `RS512`, expected one of `HS256`, `RS256`, ",
+    ];
+    assert_eq!(found.len(), begins.len(), "{found:#?}");
+    for (found, begin) in found.iter().zip(begins) {
+        assert!(found.starts_with(begin), "{found}\nis not\n{begin}");
+    }
+}
+
 #[test]
 fn wrong_types_and_bad_values_are_all_named() {
     let found = problems(&fixture("wrong-type.toml"));
@@ -108,7 +170,7 @@ fn wrong_types_and_bad_values_are_all_named() {
         "client.handshake_timeout in wrong-type.toml: ",
         "client.listen in wrong-type.toml: invalid socket address syntax",
         "client.message_fragments in wrong-type.toml: invalid value: integer `-1`, expected usize",
-        "namespaces.chat.publish in wrong-type.toml: unknown variant `members`, expected one of `nobody`, `user`, ",
+        "namespaces.chat.publish in wrong-type.toml: unknown variant `members`, expected one of `nobody`, `own`, ",
     ];
     assert_eq!(found.len(), begins.len(), "{found:#?}");
     for (found, begin) in found.iter().zip(begins) {
@@ -158,6 +220,13 @@ fn unknown_variables_warn_and_those_of_kubernetes_do_not() {
 fn what_cannot_work_is_refused() {
     let cases = [
         (("auth.hs256_secret", "short"), "auth.hs256_secret has 5 bytes"),
+        (("auth.resume_secret", "short"), "auth.resume_secret has 5 bytes"),
+        (("auth.resume_ttl", "0s"), "auth.resume_ttl must be from 1ms to 1day"),
+        (("auth.jwks.timeout", "2days"), "auth.jwks.timeout must be from 1ms to 1day"),
+        (("auth.jwks.bytes", "0"), "auth.jwks.bytes must be more than 0"),
+        (("auth.jwks.url", "http://id.example/"), "auth.jwks.url: it must be https"),
+        (("auth.jwks.file", "/none.json"), "auth.jwks.file: No such file"),
+        (("auth.keys.a.algorithm", "RS256"), "auth.keys.a: it takes one of public_key and file"),
         (("broker.redis.prefix", "a*"), "broker.redis: the prefix \"a*\" must have"),
         (("broker.redis.url", "rediss://db"), "broker.redis: TLS"),
         (("client.message_bytes", "0"), "client.message_bytes must be more than 0"),
