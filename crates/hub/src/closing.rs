@@ -1,10 +1,13 @@
 //! How a connection ends: by the node with a reason, by its peer, or lost.
 
 use ullim_protocol::codes::{self, CloseCode};
+use ullim_protocol::session::SessionId;
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet, Wire};
+use crate::registry::ChannelKey;
+use crate::session::Subscription;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Ends a connection with a reason. What waits for it is still written first.
@@ -81,9 +84,40 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     fn leave_everything(&mut self, id: ConnectionId) {
-        let session = self.connection(id).and_then(|connection| connection.session.take());
-        for subscription in session.into_iter().flat_map(|session| session.subscriptions) {
-            self.leave(id, subscription.channel);
+        self.connecting.remove(&id);
+        let Some(session) = self.connection(id).and_then(|connection| connection.session.take()) else { return };
+        self.expiries.move_session(id.slot, session.identity.expires, None);
+        // A session that was resumed on this shard is another connection's already.
+        if self.sessions.get(&session.id) == Some(&id.slot) {
+            self.sessions.remove(&session.id);
+        }
+        for subscription in session.subscriptions {
+            self.leave(id, session.id, &subscription);
+        }
+    }
+
+    /// Takes a connection out of a channel's subscribers and members, and the channel out of the broker's if it was the
+    /// last.
+    pub(crate) fn leave(&mut self, id: ConnectionId, session: SessionId, subscription: &Subscription) {
+        let key = subscription.channel;
+        if subscription.entered
+            && let Some(channel) = self.registry.get(key)
+        {
+            let channel = channel.name.clone();
+            self.presence.leave(&channel, session, self.claim(id));
+        }
+        if let Some(permit) = subscription.permit() {
+            self.expiries.move_permit(id.slot, key, Some(permit.expires), None);
+        }
+        self.counters.subscriptions -= 1;
+        self.registry.remove(key, id);
+        self.release(key);
+    }
+
+    /// Takes a channel that nobody wants any longer out of the broker's.
+    pub(crate) fn release(&mut self, key: ChannelKey) {
+        if let Some(name) = self.registry.release(key) {
+            self.broker.unsubscribe(self.shard, &name);
         }
     }
 

@@ -1,22 +1,16 @@
 //! What a client's command does.
 
-use std::sync::Arc;
-
-use rand::RngCore as _;
-use ullim_auth::Rejection;
 use ullim_broker::{PublishError, PublishRequest};
-use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
 use ullim_protocol::command::{Command, Publish, Refusal, Request};
-use ullim_protocol::outgoing::{Connected, Outgoing, Reply};
-use ullim_protocol::session::SessionId;
+use ullim_protocol::outgoing::{Outgoing, Reply};
 
-use crate::config::NamespaceConfig;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
-use crate::pipeline::{Answer, Finished, Pipeline, Stage, Ticket, Unanswered, Work};
+use crate::pipeline::{Answer, Pipeline, Stage, Ticket, Unanswered};
 use crate::session::Session;
+use crate::work::Ended;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Carries a request out, or queues it behind those that wait.
@@ -42,14 +36,33 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    fn sequence(&mut self) -> u64 {
+    pub(crate) fn sequence(&mut self) -> u64 {
         self.next_sequence += 1;
         self.next_sequence
     }
 
-    /// The session's unanswered commands, if there are any.
+    /// The unanswered commands of a connection, if there are any.
     pub(crate) fn pipeline(&mut self, id: ConnectionId) -> Option<&mut Pipeline> {
-        self.session(id)?.pipeline.as_deref_mut()
+        match self.session(id).is_some() {
+            true => self.session(id)?.pipeline.as_deref_mut(),
+            false => self.connecting.get_mut(&id).map(Box::as_mut),
+        }
+    }
+
+    /// The same, begun where there are none; `None` if the connection is closing, or gone.
+    fn pipeline_or_new(&mut self, id: ConnectionId) -> Option<&mut Pipeline> {
+        if self.session(id).is_some() {
+            return self.session(id).map(|session| &mut **session.pipeline.get_or_insert_default());
+        }
+        let is_open = self.connection(id).is_some_and(|connection| !connection.closing);
+        is_open.then(|| &mut **self.connecting.entry(id).or_default())
+    }
+
+    fn forget_pipeline(&mut self, id: ConnectionId) {
+        match self.session(id) {
+            Some(session) => session.pipeline = None,
+            None => drop(self.connecting.remove(&id)),
+        }
     }
 
     pub(crate) fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
@@ -63,8 +76,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         {
             return self.answer(id, command.number, answer);
         }
-        let Some(session) = self.session(id) else { return };
-        let pipeline = session.pipeline.get_or_insert_default();
+        let Some(pipeline) = self.pipeline_or_new(id) else { return };
         pipeline.push(command);
         if pipeline.is_full() {
             self.pause(id);
@@ -82,17 +94,15 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             match stage {
                 Stage::Ready(answer) => self.answer(id, number, answer),
                 stage => {
-                    if let Some(session) = self.session(id) {
-                        let command = Unanswered { number, sequence, stage };
-                        session.pipeline.get_or_insert_default().put_back(command);
+                    if let Some(pipeline) = self.pipeline_or_new(id) {
+                        pipeline.put_back(Unanswered { number, sequence, stage });
                     }
                 }
             }
         }
-        let Some(session) = self.session(id) else { return };
-        let has_room = session.pipeline.as_ref().is_none_or(|pipeline| pipeline.has_room());
-        if session.pipeline.as_ref().is_some_and(|pipeline| pipeline.is_empty()) {
-            session.pipeline = None;
+        let has_room = self.pipeline(id).is_none_or(|pipeline| pipeline.has_room());
+        if self.pipeline(id).is_some_and(|pipeline| pipeline.is_empty()) {
+            self.forget_pipeline(id);
         }
         if has_room {
             self.resume(id);
@@ -108,7 +118,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             Command::Connect { .. } if connected => {
                 refused(&codes::ALREADY_CONNECTED, "this connection has a session already")
             }
-            Command::Connect { token } => self.connect(id, token.as_deref()),
+            Command::Connect { token, resume } => self.connect(ticket, token.as_deref(), resume.as_deref()),
             _ if !connected => refused(&codes::NOT_CONNECTED, "the first command must be connect"),
             Command::Subscribe(channel) => self.subscribe(ticket, vec![channel], false),
             Command::SubscribeMany(channels) => self.subscribe(ticket, channels, true),
@@ -116,124 +126,70 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 self.unsubscribe(id, &channel);
                 Stage::Ready(Answer::Unsubscribed)
             }
+            Command::Refresh { token } => self.refresh(ticket, &token),
             Command::Publish(publish) => self.publish(ticket, publish),
+            Command::Presence(wanted) => self.members(ticket, wanted),
+            Command::PresenceCount(channel) => self.count_members(ticket, &channel),
             Command::Ping => Stage::Ready(Answer::Pong),
         }
     }
 
     fn answer(&mut self, id: ConnectionId, number: u64, answer: Answer) {
+        let page;
         let reply = match answer {
-            Answer::Connected => return self.tell_connected(id, number),
-            Answer::Subscribed { many, results } => return self.tell_subscribed(id, number, many, results),
+            Answer::Connected { resumed } => return self.tell_connected(id, number, resumed),
+            Answer::Refreshed => return self.tell_refreshed(id, number),
+            Answer::Subscribed { many, wanted } => return self.tell_subscribed(id, number, many, wanted),
             Answer::Refused(refusal) => return self.tell(id.slot, &Outgoing::Error(Some(number), &refusal)),
             Answer::Unsubscribed => Reply::Unsubscribe,
             Answer::Published => Reply::Publish,
+            Answer::Members(members) => {
+                page = members;
+                Reply::Presence(&page)
+            }
+            Answer::Counted(counted) => Reply::PresenceCount(counted),
             Answer::Pong => Reply::Ping,
         };
         self.tell(id.slot, &Outgoing::Reply(number, reply));
     }
 
-    fn connect(&mut self, id: ConnectionId, token: Option<&str>) -> Stage {
-        let identity = match self.verifier.verify(token).at_once() {
-            Ok(identity) => identity,
-            Err(rejection) => {
-                self.counters.auth_failures += 1;
-                let code = match rejection {
-                    Rejection::Expired => &codes::TOKEN_EXPIRED,
-                    Rejection::Missing | Rejection::Invalid(_) => &codes::BAD_TOKEN,
-                };
-                return Stage::Ready(Answer::Refused(Refusal::new(code, rejection.to_string())));
-            }
-        };
-        let mut session = SessionId([0; 16]);
-        rand::rng().fill_bytes(&mut session.0);
-        if let Some(connection) = self.connection(id) {
-            let session = Session { id: session, identity, subscriptions: Vec::new(), pipeline: None };
-            connection.session = Some(Box::new(session));
-        }
-        Stage::Ready(Answer::Connected)
-    }
-
-    fn tell_connected(&mut self, id: ConnectionId, number: u64) {
-        let Some(session) = self.session(id) else { return };
-        let (session, user) = (session.id, session.identity.user.clone());
-        let connected = Connected {
-            session,
-            user: user.as_deref(),
-            ping_ms: self.config.ping_interval.as_millis() as u64,
-            message_bytes: self.message_bytes,
-            subscriptions: self.config.subscriptions,
-        };
-        self.tell(id.slot, &Outgoing::Reply(number, Reply::Connect(connected)));
-    }
-
     fn publish(&mut self, ticket: Ticket, publish: Publish) -> Stage {
         let id = ticket.connection;
         let Publish { channel, data, headers, echo } = publish;
-        let channel = match self.permitted(id, &channel, "publishing to", |namespace| namespace.publish) {
+        let channel = match self.may_publish(id, &channel) {
             Ok(name) => name,
             Err(refusal) => return Stage::Ready(Answer::Refused(refusal)),
         };
         let session = self.session(id).map(|session| session.id);
         let exclude = session.filter(|_| !echo);
         match self.broker.publish(PublishRequest { channel, data, headers, exclude }) {
-            ullim_broker::Answer::Ready(result) => published(result),
-            ullim_broker::Answer::Pending(answer) => {
-                self.work.push(Work(Box::pin(async move { Finished { ticket, result: answer.await } })));
+            ullim_broker::Answer::Ready(result) => Stage::published(result),
+            pending => {
+                self.wait_for(pending, move |result| Ended::Published(ticket, result));
                 Stage::Publishing
             }
         }
     }
-
-    /// A piece of [`Work`] has ended.
-    pub fn finished(&mut self, finished: Finished) {
-        let Finished { ticket, result } = finished;
-        let pipeline = self.pipeline(ticket.connection);
-        if let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) {
-            command.stage = published(result);
-            self.proceed(ticket.connection);
-        }
-        self.uncork();
-    }
-
-    /// The channel's name, if the client may do there what it asks for.
-    pub(crate) fn permitted(
-        &mut self,
-        id: ConnectionId,
-        channel: &str,
-        doing: &str,
-        audience: impl FnOnce(&NamespaceConfig) -> ullim_auth::Audience,
-    ) -> Result<ChannelName, Refusal> {
-        let name = ChannelName::parse(channel).map_err(|error| Refusal::new(&codes::BAD_CHANNEL, error.to_string()))?;
-        let namespaces = Arc::clone(&self.namespaces);
-        let Some(namespace) = namespaces.0.get(name.namespace()) else {
-            let text = format!("there is no namespace {:?}: the node's configuration names them", name.namespace());
-            return Err(Refusal::new(&codes::UNKNOWN_NAMESPACE, text));
-        };
-        let identity = self.session(id).map(|session| session.identity.clone()).unwrap_or_default();
-        if !audience(namespace).includes(&identity, &name) {
-            let text = format!("{doing} {channel:?} is not allowed to this session");
-            return Err(Refusal::new(&codes::PERMISSION_DENIED, text));
-        }
-        Ok(name)
-    }
 }
 
-fn published(result: Result<(), PublishError>) -> Stage {
-    Stage::Ready(match result {
-        Ok(()) => Answer::Published,
-        Err(error @ PublishError::TooLarge { .. }) => {
-            Answer::Refused(Refusal::new(&codes::BAD_DATA, error.to_string()))
-        }
-        Err(PublishError::Refused(reason)) => {
-            // The broker's own words are the operator's: they may name its users and keys.
-            tracing::debug!(reason, "the broker refused a client's publication");
-            Answer::Refused(unavailable("the broker refused the publication"))
-        }
-        Err(error @ (PublishError::Unreachable | PublishError::Timeout)) => {
-            Answer::Refused(unavailable(&error.to_string()))
-        }
-    })
+impl Stage {
+    /// The broker has taken a publication, or not.
+    pub(crate) fn published(result: Result<(), PublishError>) -> Self {
+        Self::Ready(match result {
+            Ok(()) => Answer::Published,
+            Err(error @ PublishError::TooLarge { .. }) => {
+                Answer::Refused(Refusal::new(&codes::BAD_DATA, error.to_string()))
+            }
+            Err(PublishError::Refused(reason)) => {
+                // The broker's own words are the operator's: they may name its users and keys.
+                tracing::debug!(reason, "the broker refused a client's publication");
+                Answer::Refused(unavailable("the broker refused the publication"))
+            }
+            Err(error @ (PublishError::Unreachable | PublishError::Timeout)) => {
+                Answer::Refused(unavailable(&error.to_string()))
+            }
+        })
+    }
 }
 
 pub(crate) fn unavailable(text: &str) -> Refusal {

@@ -19,6 +19,11 @@ impl Cork {
         self.slot == Some(slot)
     }
 
+    /// How many bytes have not been written.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Throws away what this connection was told.
     pub(crate) fn forget(&mut self, slot: u32) {
         if self.holds(slot) {

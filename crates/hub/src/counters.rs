@@ -1,9 +1,12 @@
 //! What one shard has counted. Plain numbers: the shard publishes a copy now and then.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ullim_broker::Histogram;
 
 /// Counted since the start of the shard, but for the first three, which are what is there now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters {
     /// Connections that are open.
     pub connections: u64,
@@ -19,10 +22,23 @@ pub struct Counters {
     pub commands: u64,
     /// Commands refused for their number.
     pub rate_limited: u64,
-    /// Tokens that were refused.
-    pub auth_failures: u64,
+    /// Tokens, or the lack of them, that were refused: `missing`, `expired`, `invalid`; `subscription` for those of
+    /// subscriptions.
+    pub auth_failures: BTreeMap<&'static str, u64>,
+    /// Sessions that went on on another connection.
+    pub resumed: u64,
+    /// Connections closed because their session went on on another.
+    pub replaced: u64,
     /// Publications written or queued, once per subscriber.
     pub deliveries: u64,
+    /// Joins and leaves written or queued, once per subscriber.
+    pub presence_events: u64,
+    /// The bytes of both, framed.
+    pub message_bytes_out: u64,
+    /// From when a publication says that it was published until the writes of its batch were done, once per subscriber.
+    pub delivery_latency: Histogram,
+    /// How long fan-out of a batch took.
+    pub fanout_duration: Histogram,
     /// Connections closed because their clients did not read.
     pub slow_closes: u64,
     /// Gaps told, once per subscriber.
@@ -30,6 +46,17 @@ pub struct Counters {
 }
 
 impl Counters {
+    pub(crate) fn auth_failed(&mut self, reason: &'static str) {
+        *self.auth_failures.entry(reason).or_default() += 1;
+    }
+
+    /// A publication of `time` has reached so many subscribers at `now`, both in Unix milliseconds.
+    pub(crate) fn delivered(&mut self, now: u64, time: u64, subscribers: u64) {
+        self.deliveries += subscribers;
+        // A publisher may be ahead of the broker's clock.
+        self.delivery_latency.record(Duration::from_millis(now.saturating_sub(time)), subscribers);
+    }
+
     /// Adds what another shard has counted.
     pub fn add(&mut self, other: &Self) {
         self.connections += other.connections;
@@ -41,8 +68,16 @@ impl Counters {
         }
         self.commands += other.commands;
         self.rate_limited += other.rate_limited;
-        self.auth_failures += other.auth_failures;
+        for (reason, count) in &other.auth_failures {
+            *self.auth_failures.entry(reason).or_default() += count;
+        }
+        self.resumed += other.resumed;
+        self.replaced += other.replaced;
         self.deliveries += other.deliveries;
+        self.presence_events += other.presence_events;
+        self.message_bytes_out += other.message_bytes_out;
+        self.delivery_latency.add(&other.delivery_latency);
+        self.fanout_duration.add(&other.fanout_duration);
         self.slow_closes += other.slow_closes;
         self.gaps += other.gaps;
     }

@@ -1,17 +1,19 @@
-//! From the broker's queue to the connections: publications, joins and gaps.
+//! From the broker's queue to the connections: publications, comings and goings, gaps.
 //!
 //! What is queued is taken in batches. Within a batch the publications of a channel form a *segment*, which is encoded
 //! once per wire into one contiguous frame sequence; then the connections are walked in slot order, and each is sent
-//! all its segments in one write.
+//! all its segments in one write. Joins and leaves are segments too, for those who want them.
 //!
 //! Of the batch `a1 b1 a2`, for instance, the segments are `a1 a2` and `b1`. A connection that hears both channels is
 //! written `a1 a2 b1`: the order holds within each channel, and is not promised across them.
 
 use bytes::Bytes;
-use ullim_broker::{Relayed, Routed};
+use ullim_broker::Relayed;
+use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, Outgoing, Push};
 use ullim_protocol::session::SessionId;
 
+use crate::catching_up::event_size;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet, Wire};
@@ -37,15 +39,24 @@ pub(crate) struct Scratch {
     troubled: Vec<(ConnectionId, bool)>,
 }
 
-/// Publications of one channel that follow each other there and have the same receivers.
+/// Publications, or joins and leaves, of one channel that follow each other there and have the same receivers.
 #[derive(Debug)]
 struct Segment {
     channel: ChannelKey,
+    receivers: Receivers,
     exclude: Option<SessionId>,
     first: u32,
     last: u32,
-    count: u64,
+    /// How many connections it was written or queued to.
+    reached: u64,
     frames: [Option<Bytes>; Wire::COUNT],
+}
+
+/// Who of a channel's subscribers hears a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Receivers {
+    Live,
+    Watching,
 }
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
@@ -55,18 +66,27 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let (mut taken, mut bytes, mut writes) = (0, 0, 0);
         while taken < items.len() && bytes < BATCH_BYTES && writes < BATCH_WRITES {
             match &items[taken] {
-                Relayed::Publication(routed) => {
+                item @ Relayed::Publication(routed) => {
                     bytes += routed.size();
-                    writes += self.scratch.collect(&mut self.registry, taken as u32, routed);
+                    writes += self.scratch.collect(&mut self.registry, taken as u32, item);
+                }
+                item @ Relayed::Presence(routed) => {
+                    bytes += event_size(routed.event.info.as_ref());
+                    writes += self.scratch.collect(&mut self.registry, taken as u32, item);
                 }
                 Relayed::Joined(name) => {
                     self.fan_out(items);
-                    self.joined(name.as_str());
+                    self.joined(name);
                 }
-                Relayed::Presence(_) | Relayed::Control(_) => {}
-                Relayed::Gap(name, gap) => {
+                item @ Relayed::Gap(name, gap) => {
                     self.fan_out(items);
-                    writes += self.tell_gap(name.as_str(), *gap);
+                    writes += self.tell_gap(item, name, *gap);
+                }
+                Relayed::Control(control) => {
+                    if self.concerns(control) {
+                        self.fan_out(items);
+                        self.obey(control);
+                    }
                 }
             }
             taken += 1;
@@ -80,6 +100,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.uncork();
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.plan(&mut self.registry);
+        let mut bytes = 0;
         let mut rest = scratch.order.as_slice();
         while let Some(first) = rest.first() {
             let slot = first >> 32;
@@ -95,8 +116,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 if segment.exclude.is_some() && segment.exclude == session.map(|session| session.id) {
                     continue;
                 }
-                self.counters.deliveries += segment.count;
-                scratch.frames.push(segment.frame(connection.wire, &self.encode, items, &scratch.next));
+                segment.reached += 1;
+                let frame = segment.frame(connection.wire, &self.encode, items, &scratch.next);
+                bytes += frame.len();
+                scratch.frames.push(frame);
             }
             let sent = connection.send(&scratch.frames).is_ok();
             scratch.frames.clear();
@@ -105,6 +128,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 scratch.troubled.push((id, sent));
             }
         }
+        self.counters.message_bytes_out += bytes as u64;
+        self.count(&scratch, items);
         scratch.segments.clear();
         scratch.order.clear();
         scratch.next.clear();
@@ -114,77 +139,83 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.scratch = scratch;
     }
 
-    /// The broker is sure to relay every later publication of this channel.
-    fn joined(&mut self, name: &str) {
-        let Some(key) = self.registry.find(name) else { return };
-        let waiting = self.registry.confirm(key);
+    /// Counts what a batch has brought to how many.
+    fn count(&mut self, scratch: &Scratch, items: &[Relayed]) {
+        if scratch.segments.is_empty() {
+            return;
+        }
         let now = self.broker.now();
-        for ticket in &waiting {
-            let connection = self.connection(ticket.connection);
-            let session = connection.and_then(|connection| connection.session.as_mut());
-            if let Some(subscription) = session.and_then(|session| session.subscription(key)) {
-                subscription.since.get_or_insert(now);
+        for segment in scratch.segments.iter().filter(|segment| segment.reached > 0) {
+            for at in items_from(segment.first, &scratch.next) {
+                match &items[at] {
+                    Relayed::Publication(routed) => {
+                        self.counters.delivered(now, routed.publication.time, segment.reached);
+                    }
+                    _ => self.counters.presence_events += segment.reached,
+                }
             }
-        }
-        for ticket in waiting {
-            self.channel_confirmed(ticket, name);
-        }
-        if let Some(name) = self.registry.release(key) {
-            self.broker.unsubscribe(self.shard, &name);
         }
     }
 
     /// Tells the channel's subscribers what they may have missed while they were subscribed; how many there are.
-    fn tell_gap(&mut self, name: &str, gap: Gap) -> usize {
-        let Some(key) = self.registry.find(name) else {
-            return 0;
-        };
-        let Some(channel) = self.registry.get(key) else {
-            return 0;
-        };
-        let name = channel.name.clone();
+    fn tell_gap(&mut self, item: &Relayed, name: &ChannelName, gap: Gap) -> usize {
+        let Some(key) = self.registry.find(name.as_str()) else { return 0 };
+        let Some(channel) = self.registry.get(key) else { return 0 };
+        channel.hold(item);
         let slots: Vec<u32> = channel.live.iter().copied().collect();
         for slot in &slots {
-            let session = self.connections.get_mut(*slot as usize).and_then(|connection| connection.session.as_mut());
-            let since = session.and_then(|session| session.subscription(key)).and_then(|found| found.since);
-            // Never left out: clocks may have been set back since the subscription began.
-            let from = gap.from.max(since.unwrap_or_default()).min(gap.to);
-            let gap = Gap { from, ..gap };
-            self.counters.gaps += 1;
-            self.tell(*slot, &Outgoing::Push(name.as_str(), Push::Gap(gap)));
+            self.tell_gap_to(*slot, key, name, gap);
         }
         slots.len()
+    }
+
+    pub(crate) fn tell_gap_to(&mut self, slot: u32, key: ChannelKey, name: &ChannelName, gap: Gap) {
+        let session = self.connections.get_mut(slot as usize).and_then(|connection| connection.session.as_mut());
+        let since = session.and_then(|session| session.subscription(key)).map(|subscription| subscription.since);
+        // Never left out: clocks may have been set back since the subscription began.
+        let from = gap.from.max(since.unwrap_or_default()).min(gap.to);
+        let gap = Gap { from, ..gap };
+        self.counters.gaps += 1;
+        self.tell(slot, &Outgoing::Push(name.as_str(), Push::Gap(gap)));
     }
 }
 
 impl Scratch {
     /// Puts the item with this index into its channel's segment; how many writes that adds to the batch.
-    fn collect(&mut self, registry: &mut Registry, index: u32, routed: &Routed) -> usize {
-        let Some(key) = registry.find(routed.channel.as_str()) else {
-            return 0;
+    fn collect(&mut self, registry: &mut Registry, index: u32, item: &Relayed) -> usize {
+        let (name, receivers, exclude) = match item {
+            Relayed::Publication(routed) => (&routed.channel, Receivers::Live, routed.exclude),
+            Relayed::Presence(routed) => (&routed.channel, Receivers::Watching, None),
+            _ => return 0,
         };
-        let Some(channel) = registry.get(key) else {
-            return 0;
-        };
+        let Some(key) = registry.find(name.as_str()) else { return 0 };
+        let Some(channel) = registry.get(key) else { return 0 };
+        channel.hold(item);
         self.next.resize(index as usize + 1, None);
-        if let (Some(open), None) = (channel.open_segment, routed.exclude) {
+        if let (Some(open), None) = (channel.open_segment, exclude)
+            && self.segments[open as usize].receivers == receivers
+        {
             let segment = &mut self.segments[open as usize];
             self.next[segment.last as usize] = Some(index);
             segment.last = index;
-            segment.count += 1;
             return 0;
         }
-        // Behind a publication that one session must not hear a new segment begins, so that the order holds.
-        channel.open_segment = routed.exclude.is_none().then_some(self.segments.len() as u32);
+        // Behind a publication that one session must not hear, and between publications and joins or leaves, a new
+        // segment begins, so that the order holds.
+        channel.open_segment = exclude.is_none().then_some(self.segments.len() as u32);
         self.segments.push(Segment {
             channel: key,
-            exclude: routed.exclude,
+            receivers,
+            exclude,
             first: index,
             last: index,
-            count: 1,
+            reached: 0,
             frames: Default::default(),
         });
-        channel.live.len()
+        match receivers {
+            Receivers::Live => channel.live.len(),
+            Receivers::Watching => channel.watching().len(),
+        }
     }
 
     /// Works out whom to send what.
@@ -194,7 +225,11 @@ impl Scratch {
                 continue;
             };
             channel.open_segment = None;
-            self.order.extend(channel.live.iter().map(|slot| u64::from(*slot) << 32 | index as u64));
+            let entry = |slot: u32| u64::from(slot) << 32 | index as u64;
+            match segment.receivers {
+                Receivers::Live => self.order.extend(channel.live.iter().copied().map(entry)),
+                Receivers::Watching => self.order.extend(channel.watching().map(entry)),
+            }
         }
         if self.segments.len() > 1 {
             self.order.sort_unstable();
@@ -210,14 +245,24 @@ impl Segment {
             return frame.clone();
         }
         let mut out = Vec::new();
-        let mut index = Some(self.first);
-        while let Some(at) = index {
-            if let Relayed::Publication(routed) = &items[at as usize] {
-                let push = Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication));
-                encode.message(wire, &push, &mut out);
+        for at in items_from(self.first, next) {
+            match &items[at] {
+                Relayed::Publication(routed) => {
+                    let push = Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication));
+                    encode.message(wire, &push, &mut out);
+                }
+                Relayed::Presence(routed) => {
+                    let push = Outgoing::Push(routed.channel.as_str(), Push::Presence(&routed.event));
+                    encode.message(wire, &push, &mut out);
+                }
+                _ => {}
             }
-            index = next.get(at as usize).copied().flatten();
         }
         frame.insert(Bytes::from(out)).clone()
     }
+}
+
+/// The places of a segment's items in the batch, from its first on.
+fn items_from(first: u32, next: &[Option<u32>]) -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(first), |at| next.get(*at as usize).copied().flatten()).map(|at| at as usize)
 }

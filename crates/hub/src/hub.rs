@@ -1,26 +1,34 @@
 //! One shard's hub: connections come, speak and go, and time passes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slab::Slab;
-use ullim_auth::{ResumeKey, Verifier};
+use ullim_auth::ResumeKey;
 use ullim_broker::{Broker, Presence, ShardId};
 use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
+use ullim_protocol::session::SessionId;
 
 use crate::config::{Config, Namespaces};
 use crate::connection::{Connection, ConnectionId};
 use crate::cork::Cork;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
+use crate::expiry::Expiries;
 use crate::fanout::Scratch;
 use crate::heartbeat::Wheel;
 use crate::outbox::Outbox;
 use crate::outlet::{Encode, Outlet, Wire};
-use crate::pipeline::{Ticket, Work};
+use crate::pipeline::{Pipeline, Ticket};
 use crate::rate::{Rate, Verdict};
-use crate::registry::{ChannelKey, Registry};
+use crate::registry::Registry;
+use crate::tokens::Tokens;
+use crate::work::Work;
+
+/// How long a connection that has resumed a session waits for its own order to replace the older ones.
+const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all hubs of a node share.
 #[derive(Clone)]
@@ -30,7 +38,7 @@ pub struct Setup {
     /// The options of the namespaces.
     pub namespaces: Arc<Namespaces>,
     /// Who clients are.
-    pub verifier: Arc<Verifier>,
+    pub verifier: Arc<dyn Tokens>,
     /// Where publications come from and go to.
     pub broker: Arc<dyn Broker>,
     /// Who is in which channel.
@@ -63,16 +71,24 @@ pub enum Reading {
 pub struct Hub<O, E> {
     pub(crate) config: Config,
     pub(crate) namespaces: Arc<Namespaces>,
-    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) verifier: Arc<dyn Tokens>,
     pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) resume_key: Arc<ResumeKey>,
     pub(crate) shard: ShardId,
     pub(crate) encode: E,
     pub(crate) message_bytes: usize,
     pub(crate) connections: Slab<Connection<O>>,
+    /// The slot of each open session.
+    pub(crate) sessions: HashMap<SessionId, u32, ahash::RandomState>,
+    /// What waits behind a `connect` whose token is judged. There are few of them at a time.
+    pub(crate) connecting: HashMap<ConnectionId, Box<Pipeline>>,
+    pub(crate) expiries: Expiries,
     pub(crate) registry: Registry,
     pub(crate) wheel: Wheel,
     pub(crate) work: Vec<Work>,
     pub(crate) subscribe_deadlines: Deadlines<Ticket>,
+    pub(crate) replace_deadlines: Deadlines<ConnectionId>,
     pub(crate) counters: Counters,
     pub(crate) scratch: Scratch,
     /// Since the shard's start.
@@ -88,20 +104,26 @@ pub struct Hub<O, E> {
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
-        let Setup { config, namespaces, verifier, broker, presence: _, resume: _ } = setup;
+        let Setup { config, namespaces, verifier, broker, presence, resume } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
+            replace_deadlines: Deadlines::new(REPLACE_TIMEOUT),
             connect_deadlines: Deadlines::new(config.connect_timeout),
             close_deadlines: Deadlines::new(transport.close_timeout),
             config,
             namespaces,
             verifier,
             broker,
+            presence,
+            resume_key: resume,
             shard,
             encode,
             message_bytes: transport.message_bytes,
             connections: Slab::new(),
+            sessions: HashMap::default(),
+            connecting: HashMap::default(),
+            expiries: Expiries::default(),
             registry: Registry::default(),
             work: Vec::new(),
             counters: Counters::default(),
@@ -231,18 +253,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.finish_if_flushed(id);
     }
 
-    /// Takes a connection out of a channel's subscribers, and the channel out of the broker's if it was the last.
-    pub(crate) fn leave(&mut self, id: ConnectionId, key: ChannelKey) {
-        if let Some(channel) = self.registry.get(key) {
-            channel.live.remove(&id.slot);
-            channel.waiting.retain(|ticket| ticket.connection != id);
-            self.counters.subscriptions -= 1;
-        }
-        if let Some(name) = self.registry.release(key) {
-            self.broker.unsubscribe(self.shard, &name);
-        }
-    }
-
     /// Time has passed: `now` is measured from the shard's start. Call it at every turn, before anything else, so that
     /// what follows happens now.
     pub fn advance(&mut self, now: Duration) {
@@ -255,6 +265,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         while let Some(ticket) = self.subscribe_deadlines.next_due(now) {
             self.subscribe_timed_out(ticket);
         }
+        while let Some(id) = self.replace_deadlines.next_due(now) {
+            self.replace_timed_out(id);
+        }
+        self.expire();
         while let Some(id) = self.close_deadlines.next_due(now) {
             self.remove_if_there(id);
         }
@@ -290,6 +304,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         {
             self.resumed.push(id);
         }
+    }
+
+    /// A call of [`relay`](Self::relay) took so long, by the transport's clock.
+    pub fn fanned_out(&mut self, took: Duration) {
+        self.counters.fanout_duration.record(took, 1);
     }
 
     /// What this hub has counted.

@@ -2,17 +2,18 @@
 //! waits for the broker the others queue, except that publications and subscriptions overlap.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 
-use ullim_broker::PublishError;
-use ullim_protocol::command::{Command, Refusal};
+use ullim_auth::Resumable;
+use ullim_protocol::command::{Command, Refusal, Subscribe};
+use ullim_protocol::outgoing::Subscribed;
+use ullim_protocol::presence::{MembersPage, Occupancy};
 
 use crate::connection::ConnectionId;
 
 /// How many commands may be unanswered before the transport stops reading.
 const MAX_UNANSWERED: usize = 64;
 
-/// How many bytes of publications may queue before the transport stops reading.
+/// How many bytes of commands may queue before the transport stops reading.
 const MAX_QUEUED_BYTES: usize = 256 << 10;
 
 /// A command that waits, as what it waits for knows it.
@@ -20,23 +21,6 @@ const MAX_QUEUED_BYTES: usize = 256 << 10;
 pub(crate) struct Ticket {
     pub(crate) connection: ConnectionId,
     pub(crate) sequence: u64,
-}
-
-/// Something to wait for, outside the hub. What comes of it goes to [`Hub::finished`](crate::Hub::finished).
-pub struct Work(pub(crate) Pin<Box<dyn Future<Output = Finished> + Send>>);
-
-impl Work {
-    /// What waits for it.
-    pub fn into_future(self) -> Pin<Box<dyn Future<Output = Finished> + Send>> {
-        self.0
-    }
-}
-
-/// A piece of [`Work`] that has ended.
-#[derive(Debug)]
-pub struct Finished {
-    pub(crate) ticket: Ticket,
-    pub(crate) result: Result<(), PublishError>,
 }
 
 /// One unanswered command.
@@ -53,32 +37,62 @@ pub(crate) struct Unanswered {
 pub(crate) enum Stage {
     /// It has not begun.
     Queued(Command),
+    /// The token of a `connect` is judged; the session that it may resume.
+    Connecting(Option<Box<Resumable>>),
+    /// The token of a `refresh` is judged.
+    Refreshing,
     /// The broker has its publication.
     Publishing,
-    /// The broker has still to confirm some of its channels.
-    Subscribing { many: bool, results: Vec<(String, Outcome)> },
+    /// Some of its channels are open.
+    Subscribing { many: bool, wanted: Vec<Wanted> },
+    /// Presence was asked.
+    Asking,
     /// It can be answered in its turn.
     Ready(Answer),
+}
+
+/// One channel of a subscribe.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) channel: String,
+    /// Whether the members are wanted.
+    pub(crate) presence: bool,
+    /// Whether joins and leaves are.
+    pub(crate) events: bool,
+    pub(crate) outcome: Outcome,
 }
 
 /// What became of one channel of a subscribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The subscription stands.
-    Stands,
-    /// The broker has to confirm it.
+    /// Its token is judged.
+    Verifying,
+    /// The broker has to confirm it, or presence to write it.
     Awaited,
+    /// It stands; its members are read.
+    Listing,
+    /// The subscription stands.
+    Stands(Subscribed),
     /// There is none.
     Refused(Refusal),
+}
+
+impl Outcome {
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Self::Stands(_) | Self::Refused(_))
+    }
 }
 
 /// What a command is answered.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    Connected,
-    Subscribed { many: bool, results: Vec<(String, Outcome)> },
+    Connected { resumed: bool },
+    Refreshed,
+    Subscribed { many: bool, wanted: Vec<Wanted> },
     Unsubscribed,
     Published,
+    Members(MembersPage),
+    Counted(Occupancy),
     Pong,
     Refused(Refusal),
 }
@@ -128,6 +142,12 @@ impl Pipeline {
         self.commands.iter_mut().find(|command| command.sequence == sequence)
     }
 
+    /// The commands of this connection that have open channels.
+    pub(crate) fn subscribing(&self, connection: ConnectionId) -> Vec<Ticket> {
+        let open = self.commands.iter().filter(|command| matches!(command.stage, Stage::Subscribing { .. }));
+        open.map(|command| Ticket { connection, sequence: command.sequence }).collect()
+    }
+
     /// Takes the first command if it can be answered or begun now.
     pub(crate) fn take_ready(&mut self) -> Option<Unanswered> {
         if !matches!(self.commands.front()?.stage, Stage::Queued(_) | Stage::Ready(_)) {
@@ -147,11 +167,16 @@ impl Pipeline {
 }
 
 fn size(command: &Command) -> usize {
+    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let subscribe = |subscribe: &Subscribe| subscribe.channel.len() + length(&subscribe.token) + 64;
     match command {
-        Command::Connect { token } => token.as_ref().map_or(0, String::len),
-        Command::Subscribe(channel) | Command::Unsubscribe(channel) => channel.len(),
-        Command::SubscribeMany(channels) => channels.iter().map(|channel| channel.len() + 32).sum(),
+        Command::Connect { token, resume } => length(token) + length(resume),
+        Command::Refresh { token } => token.len(),
+        Command::Subscribe(channel) => subscribe(channel),
+        Command::SubscribeMany(channels) => channels.iter().map(subscribe).sum(),
+        Command::Unsubscribe(channel) | Command::PresenceCount(channel) => channel.len(),
         Command::Publish(publish) => publish.channel.len() + publish.data.bytes().len(),
+        Command::Presence(wanted) => wanted.channel.len() + length(&wanted.cursor),
         Command::Ping => 0,
     }
 }

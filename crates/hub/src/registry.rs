@@ -1,10 +1,13 @@
 //! Channel → the connections of this shard that hear it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slab::Slab;
+use ullim_broker::Relayed;
 use ullim_protocol::channel::ChannelName;
 
+use crate::catching_up::CatchingUp;
+use crate::connection::ConnectionId;
 use crate::pipeline::Ticket;
 
 /// A channel of this shard, as long as it has an entry.
@@ -19,10 +22,22 @@ pub(crate) struct Channel {
     pub(crate) live: BTreeSet<u32>,
     /// Whether the broker has confirmed.
     pub(crate) joined: bool,
-    /// Subscriptions that wait for that, and the commands that they belong to.
+    /// Whether those who hear it are its members.
+    pub(crate) presence: bool,
+    /// Subscriptions that wait for the broker, and the commands that they belong to.
     pub(crate) waiting: Vec<Ticket>,
     /// Where fan-out collects this channel's publications at the moment.
     pub(crate) open_segment: Option<u32>,
+    aside: Option<Box<Aside>>,
+}
+
+/// What most channels do not have.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Those among the live slots that hear joins and leaves.
+    watching: BTreeSet<u32>,
+    /// The slots that hear it, but not yet.
+    catching_up: BTreeMap<u32, CatchingUp>,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +46,38 @@ pub(crate) struct Registry {
     keys: HashMap<ChannelName, ChannelKey, ahash::RandomState>,
     channels: Slab<Channel>,
     unconfirmed: usize,
+}
+
+impl Channel {
+    /// The slots that hear joins and leaves, in slot order.
+    pub(crate) fn watching(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.aside.as_ref().map(|aside| aside.watching.iter()).unwrap_or_default().copied()
+    }
+
+    /// Holds an item back for those that are not answered yet.
+    pub(crate) fn hold(&mut self, item: &Relayed) {
+        for caught in self.aside.iter_mut().flat_map(|aside| aside.catching_up.values_mut()) {
+            caught.hold(item);
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.live.remove(&slot);
+        if let Some(aside) = &mut self.aside {
+            aside.watching.remove(&slot);
+            aside.catching_up.remove(&slot);
+        }
+        self.forget_aside();
+    }
+
+    fn forget_aside(&mut self) {
+        self.aside.take_if(|aside| aside.watching.is_empty() && aside.catching_up.is_empty());
+    }
+
+    fn is_wanted(&self) -> bool {
+        let catching_up = self.aside.as_ref().is_some_and(|aside| !aside.catching_up.is_empty());
+        !self.live.is_empty() || !self.waiting.is_empty() || catching_up
+    }
 }
 
 impl Registry {
@@ -47,7 +94,7 @@ impl Registry {
     }
 
     /// The channel's entry, and whether it is new.
-    pub(crate) fn enter(&mut self, name: &ChannelName) -> (ChannelKey, bool) {
+    pub(crate) fn enter(&mut self, name: &ChannelName, presence: bool) -> (ChannelKey, bool) {
         if let Some(key) = self.find(name.as_str()) {
             return (key, false);
         }
@@ -55,8 +102,10 @@ impl Registry {
             name: name.clone(),
             live: BTreeSet::new(),
             joined: false,
+            presence,
             waiting: Vec::new(),
             open_segment: None,
+            aside: None,
         });
         let key = ChannelKey(index as u32);
         self.keys.insert(name.clone(), key);
@@ -69,31 +118,62 @@ impl Registry {
         self.unconfirmed
     }
 
-    /// Adds a subscriber; whether it hears the channel at once.
-    pub(crate) fn add(&mut self, key: ChannelKey, ticket: Ticket) -> bool {
+    /// A slot hears the channel from now on, its joins and leaves too if it wants them.
+    pub(crate) fn hear(&mut self, key: ChannelKey, slot: u32, events: bool) {
         let channel = &mut self.channels[key.0 as usize];
-        match channel.joined {
-            true => drop(channel.live.insert(ticket.connection.slot)),
-            false => channel.waiting.push(ticket),
+        channel.live.insert(slot);
+        if events {
+            channel.aside.get_or_insert_default().watching.insert(slot);
         }
-        channel.joined
     }
 
-    /// The broker has confirmed the channel: those who waited hear it from now on, and are returned.
+    /// Whether a slot hears joins and leaves is changed.
+    pub(crate) fn watch(&mut self, key: ChannelKey, slot: u32, events: bool) {
+        let channel = &mut self.channels[key.0 as usize];
+        if let Some(caught) = channel.aside.as_mut().and_then(|aside| aside.catching_up.get_mut(&slot)) {
+            caught.events = events;
+        } else if events && channel.live.contains(&slot) {
+            channel.aside.get_or_insert_default().watching.insert(slot);
+        } else if let Some(aside) = &mut channel.aside {
+            aside.watching.remove(&slot);
+            channel.forget_aside();
+        }
+    }
+
+    /// What happens on the channel is held back for a slot.
+    pub(crate) fn hold_for(&mut self, key: ChannelKey, slot: u32, caught: CatchingUp) {
+        self.channels[key.0 as usize].aside.get_or_insert_default().catching_up.insert(slot, caught);
+    }
+
+    /// Nothing is held back for a slot any longer: the channel's name, and what was held.
+    pub(crate) fn release_held(&mut self, key: ChannelKey, slot: u32) -> Option<(ChannelName, CatchingUp)> {
+        let channel = self.channels.get_mut(key.0 as usize)?;
+        let caught = channel.aside.as_mut()?.catching_up.remove(&slot)?;
+        channel.forget_aside();
+        Some((channel.name.clone(), caught))
+    }
+
+    /// The broker has confirmed the channel: those who waited.
     pub(crate) fn confirm(&mut self, key: ChannelKey) -> Vec<Ticket> {
         let channel = &mut self.channels[key.0 as usize];
         self.unconfirmed -= usize::from(!channel.joined);
         channel.joined = true;
-        let waiting = std::mem::take(&mut channel.waiting);
-        channel.live.extend(waiting.iter().map(|ticket| ticket.connection.slot));
-        waiting
+        std::mem::take(&mut channel.waiting)
+    }
+
+    /// Takes a connection out of the channel.
+    pub(crate) fn remove(&mut self, key: ChannelKey, id: ConnectionId) {
+        if let Some(channel) = self.channels.get_mut(key.0 as usize) {
+            channel.remove(id.slot);
+            channel.waiting.retain(|ticket| ticket.connection != id);
+        }
     }
 
     /// Removes the entry if nobody hears or awaits the channel any longer, and returns its name. An entry that the
     /// broker has not confirmed stays until it has: each confirmation then belongs to one entry.
     pub(crate) fn release(&mut self, key: ChannelKey) -> Option<ChannelName> {
         let channel = self.channels.get(key.0 as usize)?;
-        if !channel.joined || !channel.live.is_empty() || !channel.waiting.is_empty() {
+        if !channel.joined || channel.is_wanted() {
             return None;
         }
         let channel = self.channels.remove(key.0 as usize);

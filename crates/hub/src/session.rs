@@ -1,9 +1,10 @@
 //! What a client is known by, and what it hears.
 
 use ullim_auth::Identity;
+use ullim_protocol::presence::Info;
 use ullim_protocol::session::SessionId;
 
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, Ticket};
 use crate::registry::ChannelKey;
 
 /// An open session.
@@ -13,18 +14,112 @@ pub(crate) struct Session {
     pub(crate) subscriptions: Vec<Subscription>,
     /// Commands that are not answered yet; `None` where there are none.
     pub(crate) pipeline: Option<Box<Pipeline>>,
+    /// What tells this connection from all others that the session has had, or will have.
+    pub(crate) keep: u64,
+    /// Its own order to replace the older connections has not come back yet.
+    pub(crate) replacing: bool,
+    /// It was refreshed: presence may show it with what an older token said.
+    pub(crate) refreshed: bool,
 }
 
-/// A session's interest in a channel.
-#[derive(Debug, Clone, Copy)]
+/// A session's interest in a channel. Small: a connection may have many.
+#[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) channel: ChannelKey,
-    /// When it began, by the broker's clock in Unix milliseconds; `None` while the broker has not confirmed it.
-    pub(crate) since: Option<u64>,
+    pub(crate) progress: Progress,
+    /// Whether it hears joins and leaves.
+    pub(crate) events: bool,
+    /// Whether presence was told of it, and has to be told of its end.
+    pub(crate) entered: bool,
+    /// When the broker had confirmed it, by the broker's clock in Unix milliseconds; 0 before.
+    pub(crate) since: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// How far a subscription has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The broker has to confirm the channel.
+    Awaited,
+    /// What happens is held back until it is answered.
+    CatchingUp,
+    /// It hears everything at once.
+    Live,
+}
+
+/// What most subscriptions do not have.
+#[derive(Debug, Default)]
+struct Rare {
+    entering: Option<Entering>,
+    permit: Option<Permit>,
+}
+
+/// An entry into presence that is under way, and the commands that wait for it.
+#[derive(Debug)]
+pub(crate) struct Entering {
+    /// What tells it from earlier ones.
+    pub(crate) sequence: u64,
+    pub(crate) tickets: Vec<Ticket>,
+}
+
+/// What a subscription token has allowed.
+#[derive(Debug, Clone)]
+pub(crate) struct Permit {
+    /// Until when, in Unix seconds.
+    pub(crate) expires: u64,
+    /// What presence says of the member instead of what the session's token says.
+    pub(crate) info: Option<Info>,
+    /// Whether the subscription stands on it alone.
+    pub(crate) needed: bool,
 }
 
 impl Session {
     pub(crate) fn subscription(&mut self, channel: ChannelKey) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(channel: ChannelKey, events: bool) -> Self {
+        Self { channel, progress: Progress::Awaited, events, entered: false, since: 0, rare: None }
+    }
+
+    pub(crate) fn permit(&self) -> Option<&Permit> {
+        self.rare.as_ref()?.permit.as_ref()
+    }
+
+    /// Sets or takes away what a token has allowed; what there was before.
+    pub(crate) fn set_permit(&mut self, permit: Option<Permit>) -> Option<Permit> {
+        if permit.is_none() && self.rare.is_none() {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.rare.get_or_insert_default().permit, permit);
+        self.forget_rare();
+        before
+    }
+
+    /// An entry begins for which `ticket` waits; those that waited for an earlier one wait for this one now.
+    pub(crate) fn begin_entering(&mut self, sequence: u64, ticket: Ticket) {
+        self.entered = true;
+        let entering = &mut self.rare.get_or_insert_default().entering;
+        let mut tickets = entering.take().map(|earlier| earlier.tickets).unwrap_or_default();
+        tickets.push(ticket);
+        *entering = Some(Entering { sequence, tickets });
+    }
+
+    pub(crate) fn entering(&mut self) -> Option<&mut Entering> {
+        self.rare.as_mut()?.entering.as_mut()
+    }
+
+    /// Those that waited for this entry, if it is still the one that is waited for.
+    pub(crate) fn end_entering(&mut self, sequence: u64) -> Option<Vec<Ticket>> {
+        let rare = self.rare.as_mut()?;
+        let entering = rare.entering.take_if(|entering| entering.sequence == sequence)?;
+        self.forget_rare();
+        Some(entering.tickets)
+    }
+
+    fn forget_rare(&mut self) {
+        self.rare.take_if(|rare| rare.entering.is_none() && rare.permit.is_none());
     }
 }

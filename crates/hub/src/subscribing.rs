@@ -1,138 +1,319 @@
-//! Subscriptions: from a command, over the broker's confirmation, to their end.
+//! Subscriptions: from a command, over the token, the broker's confirmation and presence, to their end.
 
+use ullim_auth::{Grant, Rejection, Verified};
+use ullim_broker::Answer as Later;
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::codes;
-use ullim_protocol::command::Refusal;
-use ullim_protocol::outgoing::{Outgoing, Reply};
+use ullim_protocol::codes::{self, ErrorCode};
+use ullim_protocol::command::{Refusal, Subscribe};
+use ullim_protocol::outgoing::{Outgoing, Reply, Subscribed};
 
 use crate::commands::unavailable;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
-use crate::pipeline::{Answer, Outcome, Stage, Ticket};
+use crate::permission::{no_presence, parse_name};
+use crate::pipeline::{Answer, Outcome, Stage, Ticket, Wanted};
 use crate::registry::ChannelKey;
-use crate::session::Subscription;
+use crate::session::{Permit, Progress, Subscription};
+use crate::work::Ended;
 
 /// The most channels of a shard that the broker has not confirmed: while it is away, clients could ask for any number.
 const MAX_UNCONFIRMED: usize = 100_000;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
-    pub(crate) fn subscribe(&mut self, ticket: Ticket, channels: Vec<String>, many: bool) -> Stage {
+    pub(crate) fn subscribe(&mut self, ticket: Ticket, channels: Vec<Subscribe>, many: bool) -> Stage {
         let limit = self.config.subscriptions;
         if channels.len() > limit {
             let text = format!("a connection holds at most {limit} subscriptions, this command names more channels");
             return Stage::Ready(Answer::Refused(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text)));
         }
-        let results = channels.into_iter().map(|channel| {
-            let outcome = self.subscribe_one(ticket, &channel).unwrap_or_else(Outcome::Refused);
-            (channel, outcome)
+        let wanted = channels.into_iter().enumerate().map(|(place, subscribe)| {
+            let Subscribe { channel, token, presence, events } = subscribe;
+            let mut wanted = Wanted { channel, presence, events, outcome: Outcome::Verifying };
+            wanted.outcome = self.subscribe_one(ticket, place, &wanted, token).unwrap_or_else(Outcome::Refused);
+            wanted
         });
-        let results: Vec<_> = results.collect();
-        if is_complete(&results) {
-            return Stage::Ready(Answer::Subscribed { many, results });
+        let wanted: Vec<Wanted> = wanted.collect();
+        if is_complete(&wanted) {
+            return Stage::Ready(Answer::Subscribed { many, wanted });
         }
         self.subscribe_deadlines.add(self.now, ticket);
-        Stage::Subscribing { many, results }
+        Stage::Subscribing { many, wanted }
     }
 
-    pub(crate) fn tell_subscribed(
-        &mut self,
-        id: ConnectionId,
-        number: u64,
-        many: bool,
-        results: Vec<(String, Outcome)>,
-    ) {
-        let results = results.into_iter().map(|(channel, outcome)| match outcome {
-            Outcome::Stands | Outcome::Awaited => (channel, Ok(())),
+    pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
+        let results = wanted.into_iter().map(|Wanted { channel, outcome, .. }| match outcome {
             Outcome::Refused(refusal) => (channel, Err(refusal)),
+            Outcome::Stands(subscribed) if self.subscription_to(id, &channel).is_some() => (channel, Ok(subscribed)),
+            // It stood, and was ended before its turn came.
+            _ => (channel, Err(ended(&codes::SUBSCRIPTION_ENDED))),
         });
-        let results: Vec<(String, Result<(), Refusal>)> = results.collect();
+        let results: Vec<(String, Result<Subscribed, Refusal>)> = results.collect();
         let message = match results.as_slice() {
-            results if many => Outgoing::Reply(number, Reply::SubscribeMany(results)),
-            [(_, Err(refusal))] => Outgoing::Error(Some(number), refusal),
-            _ => Outgoing::Reply(number, Reply::Subscribe),
+            [(_, Ok(subscribed))] if !many => Outgoing::Reply(number, Reply::Subscribe(subscribed)),
+            [(_, Err(refusal))] if !many => Outgoing::Error(Some(number), refusal),
+            results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
         };
         self.tell(id.slot, &message);
+        for (channel, _) in results.iter().filter(|(_, result)| result.is_ok()) {
+            if let Some(key) = self.registry.find(channel) {
+                self.caught_up(id, key);
+            }
+        }
     }
 
-    fn subscribe_one(&mut self, ticket: Ticket, channel: &str) -> Result<Outcome, Refusal> {
+    fn subscription_to(&mut self, id: ConnectionId, channel: &str) -> Option<&mut Subscription> {
+        let key = self.registry.find(channel)?;
+        self.session(id)?.subscription(key)
+    }
+
+    fn subscribe_one(
+        &mut self,
+        ticket: Ticket,
+        place: usize,
+        wanted: &Wanted,
+        token: Option<String>,
+    ) -> Result<Outcome, Refusal> {
+        let channel = parse_name(&wanted.channel)?;
+        let verdict = match token.map(|token| self.verifier.verify_subscription(&token)) {
+            None => None,
+            Some(Verified::Now(verdict)) => Some(verdict),
+            Some(Verified::Later(verdict)) => {
+                self.wait_for(Later::Pending(verdict), move |verdict| Ended::Granted(ticket, place, verdict));
+                return Ok(Outcome::Verifying);
+            }
+        };
+        self.subscribe_with(ticket, &channel, wanted, verdict)
+    }
+
+    /// The verdict on a subscription token that had to be waited for.
+    pub(crate) fn granted(&mut self, ticket: Ticket, place: usize, verdict: Result<Grant, Rejection>) {
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { wanted, .. } = &mut command.stage else { return };
+        let Some(wanted) = wanted.get(place).filter(|wanted| wanted.outcome == Outcome::Verifying) else { return };
+        let wanted = wanted.clone();
+        let channel = parse_name(&wanted.channel);
+        let outcome = channel.and_then(|channel| self.subscribe_with(ticket, &channel, &wanted, Some(verdict)));
+        let mut outcome = Some(outcome.unwrap_or_else(Outcome::Refused));
+        let mut at = 0;
+        self.settle_all(ticket, |wanted| {
+            if at == place {
+                wanted.outcome = outcome.take().unwrap_or(Outcome::Verifying);
+            }
+            at += 1;
+        });
+    }
+
+    fn subscribe_with(
+        &mut self,
+        ticket: Ticket,
+        channel: &ChannelName,
+        wanted: &Wanted,
+        verdict: Option<Result<Grant, Rejection>>,
+    ) -> Result<Outcome, Refusal> {
         let id = ticket.connection;
-        let name = self.permitted(id, channel, "subscribing to", |namespace| namespace.subscribe)?;
-        if let Some(outcome) = self.subscribe_again(ticket, name.as_str()) {
-            return Ok(outcome);
+        let permit = self.admit(id, channel, verdict)?;
+        if (wanted.presence || wanted.events) && !self.namespace(channel).is_some_and(|namespace| namespace.presence) {
+            return Err(no_presence(channel));
+        }
+        if let Some(key) = self.registry.find(channel.as_str())
+            && self.session(id).is_some_and(|session| session.subscription(key).is_some())
+        {
+            return Ok(self.subscribe_again(ticket, key, channel, wanted, permit));
         }
         let limit = self.config.subscriptions;
         if self.session(id).is_none_or(|session| session.subscriptions.len() >= limit) {
             let text = format!("this connection holds {limit} subscriptions already: unsubscribe from some first");
             return Err(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text));
         }
-        self.subscribe_anew(ticket, &name)
+        self.subscribe_anew(ticket, channel, wanted, permit)
     }
 
     /// What becomes of a subscription that this session has already, or has asked for.
-    fn subscribe_again(&mut self, ticket: Ticket, name: &str) -> Option<Outcome> {
-        let key = self.registry.find(name)?;
-        let since = self.session(ticket.connection)?.subscription(key)?.since;
-        if since.is_some() {
-            return Some(Outcome::Stands);
+    fn subscribe_again(
+        &mut self,
+        ticket: Ticket,
+        key: ChannelKey,
+        channel: &ChannelName,
+        wanted: &Wanted,
+        permit: Option<Permit>,
+    ) -> Outcome {
+        let id = ticket.connection;
+        let has_new_permit = permit.is_some();
+        self.extend(id, key, permit);
+        let is_member = self.registry.get(key).is_some_and(|channel| channel.presence);
+        let Some(session) = self.session(id) else { return Outcome::Awaited };
+        let shown_anew = session.refreshed || has_new_permit;
+        let Some(subscription) = session.subscription(key) else { return Outcome::Awaited };
+        subscription.events = wanted.events;
+        let progress = subscription.progress;
+        if progress == Progress::Awaited {
+            if let Some(channel) = self.registry.get(key) {
+                channel.waiting.push(ticket);
+            }
+            return Outcome::Awaited;
         }
-        self.registry.get(key)?.waiting.push(ticket);
-        Some(Outcome::Awaited)
+        let entering = subscription.entering().filter(|_| !shown_anew);
+        let waits = entering.map(|entering| entering.tickets.push(ticket)).is_some();
+        self.registry.watch(key, id.slot, wanted.events);
+        if !waits && is_member && shown_anew {
+            self.enter(ticket, key);
+        }
+        if waits || is_member && shown_anew {
+            return Outcome::Awaited;
+        }
+        if wanted.presence {
+            self.list(ticket, channel);
+            return Outcome::Listing;
+        }
+        Outcome::Stands(Subscribed::default())
     }
 
-    fn subscribe_anew(&mut self, ticket: Ticket, name: &ChannelName) -> Result<Outcome, Refusal> {
+    /// A newer token allows a subscription to go on for longer.
+    fn extend(&mut self, id: ConnectionId, key: ChannelKey, permit: Option<Permit>) {
+        let Some(mut permit) = permit else { return };
+        let Some(subscription) = self.session(id).and_then(|session| session.subscription(key)) else { return };
+        let before = subscription.permit().map(|before| before.expires);
+        permit.expires = permit.expires.max(before.unwrap_or_default());
+        let expires = permit.expires;
+        subscription.set_permit(Some(permit));
+        self.expiries.move_permit(id.slot, key, before, Some(expires));
+    }
+
+    fn subscribe_anew(
+        &mut self,
+        ticket: Ticket,
+        channel: &ChannelName,
+        wanted: &Wanted,
+        permit: Option<Permit>,
+    ) -> Result<Outcome, Refusal> {
         let id = ticket.connection;
         if self.registry.unconfirmed() >= MAX_UNCONFIRMED {
             return Err(unavailable("too many subscriptions wait for the broker"));
         }
-        let (key, is_new) = self.registry.enter(name);
+        let presence = self.namespace(channel).is_some_and(|namespace| namespace.presence);
+        let (key, is_new) = self.registry.enter(channel, presence);
         if is_new {
-            self.broker.subscribe(self.shard, name);
+            self.broker.subscribe(self.shard, channel);
         }
-        let now = self.broker.now();
-        let joined = self.registry.add(key, ticket);
         self.counters.subscriptions += 1;
         if let Some(session) = self.session(id) {
-            session.subscriptions.push(Subscription { channel: key, since: joined.then_some(now) });
+            session.subscriptions.push(Subscription::new(key, wanted.events));
         }
-        Ok(if joined { Outcome::Stands } else { Outcome::Awaited })
+        self.extend(id, key, permit);
+        match self.registry.get(key) {
+            Some(channel) if !channel.joined => {
+                channel.waiting.push(ticket);
+                return Ok(Outcome::Awaited);
+            }
+            _ => {}
+        }
+        if presence {
+            self.begin_catching_up(id, key);
+            self.enter(ticket, key);
+            return Ok(Outcome::Awaited);
+        }
+        self.go_live(id, key);
+        Ok(Outcome::Stands(Subscribed::default()))
     }
 
-    /// The broker has confirmed a channel of this command.
-    pub(crate) fn channel_confirmed(&mut self, ticket: Ticket, name: &str) {
-        self.settle(ticket, |channel, outcome| {
-            if channel == name {
-                *outcome = Outcome::Stands;
+    fn go_live(&mut self, id: ConnectionId, key: ChannelKey) {
+        let now = self.broker.now();
+        if let Some(subscription) = self.session(id).and_then(|session| session.subscription(key))
+            && subscription.progress == Progress::Awaited
+        {
+            subscription.progress = Progress::Live;
+            subscription.since = now;
+            self.registry.hear(key, id.slot, false);
+        }
+    }
+
+    /// The broker is sure to relay every later publication of this channel.
+    pub(crate) fn joined(&mut self, channel: &ChannelName) {
+        let Some(key) = self.registry.find(channel.as_str()) else { return };
+        let waiting = self.registry.confirm(key);
+        if self.registry.get(key).is_some_and(|channel| channel.presence) {
+            for ticket in waiting {
+                self.joined_as_member(ticket, key);
+            }
+        } else {
+            for ticket in &waiting {
+                self.go_live(ticket.connection, key);
+            }
+            for ticket in waiting {
+                self.stands(ticket, channel);
+            }
+        }
+        self.release(key);
+    }
+
+    fn joined_as_member(&mut self, ticket: Ticket, key: ChannelKey) {
+        let subscription = self.session(ticket.connection).and_then(|session| session.subscription(key));
+        match subscription.and_then(|subscription| subscription.entering()) {
+            Some(entering) => entering.tickets.push(ticket),
+            None => {
+                self.begin_catching_up(ticket.connection, key);
+                self.enter(ticket, key);
+            }
+        }
+    }
+
+    /// What has not come in time is refused.
+    pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { wanted, .. } = &command.stage else { return };
+        let begun = wanted.iter().filter(|wanted| matches!(wanted.outcome, Outcome::Awaited | Outcome::Listing));
+        let begun: Vec<String> = begun.map(|wanted| wanted.channel.clone()).collect();
+        for channel in begun {
+            self.take_back(ticket.connection, &channel);
+        }
+        self.settle(ticket, |wanted| {
+            wanted.outcome = Outcome::Refused(match wanted.outcome {
+                Outcome::Verifying => unavailable("the token could not be checked in time"),
+                _ => unavailable("the broker did not confirm the subscription in time"),
+            });
+        });
+    }
+
+    /// Ends a subscription that did not come to stand. One that was there before goes on.
+    pub(crate) fn take_back(&mut self, id: ConnectionId, channel: &str) {
+        let progress = self.subscription_to(id, channel).map(|subscription| subscription.progress);
+        if progress.is_some_and(|progress| progress != Progress::Live) {
+            self.unsubscribe(id, channel);
+        }
+    }
+
+    /// Those that wait for a subscription that was ended are told so.
+    pub(crate) fn refuse_ended(&mut self, id: ConnectionId, channel: &str, code: &'static ErrorCode) {
+        let tickets = self.pipeline(id).map(|pipeline| pipeline.subscribing(id)).unwrap_or_default();
+        for ticket in tickets {
+            self.settle(ticket, |wanted| {
+                if wanted.outcome != Outcome::Verifying && wanted.channel == channel {
+                    wanted.outcome = Outcome::Refused(ended(code));
+                }
+            });
+        }
+    }
+
+    /// Decides on the open channels of a command, and goes on if none is left.
+    pub(crate) fn settle(&mut self, ticket: Ticket, mut decide: impl FnMut(&mut Wanted)) {
+        self.settle_all(ticket, |wanted| {
+            if !wanted.outcome.is_settled() {
+                decide(wanted);
             }
         });
     }
 
-    /// What the broker has not confirmed in time is refused.
-    pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
+    fn settle_all(&mut self, ticket: Ticket, decide: impl FnMut(&mut Wanted)) {
         let pipeline = self.pipeline(ticket.connection);
         let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
-        let Stage::Subscribing { results, .. } = &command.stage else { return };
-        let awaited = results.iter().filter(|(_, outcome)| *outcome == Outcome::Awaited);
-        let awaited: Vec<String> = awaited.map(|(channel, _)| channel.clone()).collect();
-        for channel in awaited {
-            self.unsubscribe(ticket.connection, &channel);
-        }
-        self.settle(ticket, |_, outcome| {
-            *outcome = Outcome::Refused(unavailable("the broker did not confirm the subscription in time"));
-        });
-    }
-
-    /// Decides on the awaited channels of a command, and goes on if none is left.
-    fn settle(&mut self, ticket: Ticket, mut decide: impl FnMut(&str, &mut Outcome)) {
-        let pipeline = self.pipeline(ticket.connection);
-        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
-        let Stage::Subscribing { many, results } = &mut command.stage else { return };
-        for (channel, outcome) in results.iter_mut().filter(|(_, outcome)| *outcome == Outcome::Awaited) {
-            decide(channel, outcome);
-        }
-        if is_complete(results) {
-            let (many, results) = (*many, std::mem::take(results));
-            command.stage = Stage::Ready(Answer::Subscribed { many, results });
+        let Stage::Subscribing { many, wanted } = &mut command.stage else { return };
+        wanted.iter_mut().for_each(decide);
+        if is_complete(wanted) {
+            let (many, wanted) = (*many, std::mem::take(wanted));
+            command.stage = Stage::Ready(Answer::Subscribed { many, wanted });
             self.proceed(ticket.connection);
         }
     }
@@ -143,18 +324,21 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    fn drop_subscription(&mut self, id: ConnectionId, key: ChannelKey) {
-        let Some(session) = self.session(id) else {
-            return;
-        };
-        let before = session.subscriptions.len();
-        session.subscriptions.retain(|subscription| subscription.channel != key);
-        if session.subscriptions.len() < before {
-            self.leave(id, key);
+    pub(crate) fn drop_subscription(&mut self, id: ConnectionId, key: ChannelKey) {
+        let Some(session) = self.session(id) else { return };
+        let session_id = session.id;
+        let place = session.subscriptions.iter().position(|subscription| subscription.channel == key);
+        if let Some(place) = place {
+            let subscription = session.subscriptions.remove(place);
+            self.leave(id, session_id, &subscription);
         }
     }
 }
 
-fn is_complete(results: &[(String, Outcome)]) -> bool {
-    results.iter().all(|(_, outcome)| *outcome != Outcome::Awaited)
+fn ended(code: &'static ErrorCode) -> Refusal {
+    Refusal::new(code, code.meaning)
+}
+
+fn is_complete(wanted: &[Wanted]) -> bool {
+    wanted.iter().all(|wanted| wanted.outcome.is_settled())
 }

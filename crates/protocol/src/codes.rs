@@ -56,6 +56,9 @@ codes! { ErrorCode, ERRORS:
     UNAVAILABLE = 111 "unavailable" retry "the broker cannot be reached, or did not answer in time";
     RATE_LIMITED = 112 "rate_limited" retry "more commands per second than `hub.commands_per_second`";
     SUBSCRIPTION_ENDED = 113 "subscription_ended" final "the subscription was ended by the node";
+    SUBSCRIPTION_EXPIRED = 114 "subscription_expired" final
+        "the subscription's token has expired: subscribe again with a new one";
+    NO_PRESENCE = 115 "no_presence" final "the channel's namespace keeps no presence";
 }
 
 codes! { CloseCode, CLOSES:
@@ -73,6 +76,9 @@ codes! { CloseCode, CLOSES:
         "more than `hub.queue_bytes` were waiting to be read by the client";
     COMMAND_FLOOD = 4004 "command_flood" retry
         "the client kept sending commands while they were refused with `rate_limited`";
+    SESSION_EXPIRED = 4005 "token_expired" retry "the token's `exp` has passed: connect again with a new one";
+    DISCONNECTED = 4006 "disconnected" final "a backend ended this user's connections";
+    SESSION_REPLACED = 4007 "session_replaced" final "the session was resumed on a newer connection";
 }
 
 impl CloseCode {

@@ -15,21 +15,63 @@ pub struct Request {
 /// Channel names are as the client wrote them: whether they are names at all is answered per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// Open the session.
+    /// Open the session, or go on with one.
     Connect {
-        /// A JWT; without one the client is anonymous.
+        /// A JWT; without one the client is anonymous, or who it was in the session that it resumes.
         token: Option<String>,
+        /// What an earlier `connect` or `refresh` said to go on with its session.
+        resume: Option<String>,
+    },
+    /// Stay longer, with a newer token of the same user.
+    Refresh {
+        /// A JWT.
+        token: String,
     },
     /// Hear one channel.
-    Subscribe(String),
+    Subscribe(Subscribe),
     /// Hear several channels.
-    SubscribeMany(Vec<String>),
+    SubscribeMany(Vec<Subscribe>),
     /// Hear a channel no longer.
     Unsubscribe(String),
     /// Say something on a channel.
     Publish(Publish),
+    /// Who is in a channel?
+    Presence(MembersOf),
+    /// How many are in this channel?
+    PresenceCount(String),
     /// Answer me.
     Ping,
+}
+
+/// A channel to be heard, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subscribe {
+    /// Which.
+    pub channel: String,
+    /// A subscription token, for channels that ask for one.
+    pub token: Option<String>,
+    /// Whether the reply is to name the channel's members: the first page of them.
+    pub presence: bool,
+    /// Whether joins and leaves are to be heard too.
+    pub events: bool,
+}
+
+impl Subscribe {
+    /// A channel to be heard without anything else.
+    pub fn plain(channel: impl Into<String>) -> Self {
+        Self { channel: channel.into(), ..Self::default() }
+    }
+}
+
+/// Which members of a channel are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembersOf {
+    /// Where.
+    pub channel: String,
+    /// How many, about: 1 to [`MAX_PAGE`](crate::presence::MAX_PAGE).
+    pub limit: usize,
+    /// What the page before named; `None` for the first.
+    pub cursor: Option<String>,
 }
 
 /// A client's publication.

@@ -2,6 +2,7 @@
 
 use crate::codes::ErrorCode;
 use crate::command::Refusal;
+use crate::presence::{MembersPage, Occupancy, PresenceEvent};
 use crate::publication::Publication;
 use crate::session::SessionId;
 
@@ -21,14 +22,20 @@ pub enum Outgoing<'a> {
 pub enum Reply<'a> {
     /// The session is open.
     Connect(Connected<'a>),
+    /// The session goes on for longer.
+    Refresh(Refreshed<'a>),
     /// The subscription stands.
-    Subscribe,
+    Subscribe(&'a Subscribed),
     /// Each of the subscriptions stands, or was refused.
-    SubscribeMany(&'a [(String, Result<(), Refusal>)]),
+    SubscribeMany(&'a [(String, Result<Subscribed, Refusal>)]),
     /// The subscription has ended.
     Unsubscribe,
     /// The broker took the publication.
     Publish,
+    /// Who is in the channel.
+    Presence(&'a MembersPage),
+    /// How many are in the channel.
+    PresenceCount(Occupancy),
     /// Here I am.
     Ping,
 }
@@ -38,8 +45,14 @@ pub enum Reply<'a> {
 pub struct Connected<'a> {
     /// The session's public id.
     pub session: SessionId,
+    /// What resumes the session on another connection; `None` where none could be made.
+    pub resume: Option<&'a str>,
+    /// Whether this is the session that the client wanted to resume.
+    pub resumed: bool,
     /// Who the client is; `None` when anonymous.
     pub user: Option<&'a str>,
+    /// When the session ends unless it is refreshed, in Unix seconds; `None` when anonymous.
+    pub expires: Option<u64>,
     /// The heartbeat interval, in milliseconds.
     pub ping_ms: u64,
     /// The most bytes of a message from the client.
@@ -48,14 +61,32 @@ pub struct Connected<'a> {
     pub subscriptions: usize,
 }
 
+/// What a client learns when its session is refreshed.
+#[derive(Debug, Clone, Copy)]
+pub struct Refreshed<'a> {
+    /// When the session ends now unless it is refreshed again, in Unix seconds.
+    pub expires: Option<u64>,
+    /// What resumes the session from now on; `None` where none could be made.
+    pub resume: Option<&'a str>,
+}
+
+/// What a client learns when a subscription stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Subscribed {
+    /// The first page of the channel's members, where it was asked for.
+    pub presence: Option<MembersPage>,
+}
+
 /// What this version of the protocol can do, as `connect` lists it.
-pub const FEATURES: &[&str] = &["publish"];
+pub const FEATURES: &[&str] = &["publish", "presence", "refresh", "resume"];
 
 /// What happened on a channel.
 #[derive(Debug, Clone, Copy)]
 pub enum Push<'a> {
     /// Something was published.
     Publication(&'a Publication),
+    /// Somebody has come or gone.
+    Presence(&'a PresenceEvent),
     /// Something that was published may be missing here.
     Gap(Gap),
     /// The node ended the subscription.

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use ullim_protocol::codes::{self, ErrorCode};
-use ullim_protocol::command::{Command, Publish, Refusal, Request};
+use ullim_protocol::command::{Command, MembersOf, Publish, Refusal, Request, Subscribe};
 use ullim_protocol::native::{json, msgpack};
-use ullim_protocol::outgoing::{Connected, Gap, GapReason, Outgoing, Push, Reply};
+use ullim_protocol::outgoing::{Connected, Gap, GapReason, Outgoing, Push, Refreshed, Reply, Subscribed};
+use ullim_protocol::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use ullim_protocol::publication::{Data, Headers, Publication};
 use ullim_protocol::session::SessionId;
 
@@ -21,16 +22,43 @@ fn json_data(text: &'static str) -> Data {
     Data::Json(Bytes::from_static(text.as_bytes()))
 }
 
+fn connect(token: Option<&str>, resume: Option<&str>) -> Command {
+    Command::Connect { token: token.map(str::to_owned), resume: resume.map(str::to_owned) }
+}
+
+fn with_options() -> Subscribe {
+    Subscribe { channel: "chat:42".to_owned(), token: Some("eyJ".to_owned()), presence: true, events: true }
+}
+
 #[test]
 fn json_commands_are_read() {
     let cases = [
-        (r#"{"id":1,"connect":{"token":"eyJ"}}"#, Command::Connect { token: Some("eyJ".to_owned()) }),
-        (r#"{"id":1,"connect":{}}"#, Command::Connect { token: None }),
-        (r#"{"subscribe":{"channel":"chat:42","later":[1]},"id":1}"#, Command::Subscribe("chat:42".to_owned())),
+        (r#"{"id":1,"connect":{"token":"eyJ"}}"#, connect(Some("eyJ"), None)),
+        (r#"{"id":1,"connect":{}}"#, connect(None, None)),
+        (r#"{"id":1,"connect":{"token":"eyJ","resume":"kZ3"}}"#, connect(Some("eyJ"), Some("kZ3"))),
+        (r#"{"id":1,"refresh":{"token":"eyJ"}}"#, Command::Refresh { token: "eyJ".to_owned() }),
+        (r#"{"subscribe":{"channel":"chat:42","later":[1]},"id":1}"#, Command::Subscribe(Subscribe::plain("chat:42"))),
         (
-            r#"{"id":1,"subscribe":{"channels":[{"channel":"a"},{"channel":"b"}]}}"#,
-            Command::SubscribeMany(vec!["a".to_owned(), "b".to_owned()]),
+            r#"{"id":1,"subscribe":{"channel":"chat:42","token":"eyJ","presence":true,"events":true}}"#,
+            Command::Subscribe(with_options()),
         ),
+        (
+            r#"{"id":1,"subscribe":{"channel":"a","presence":false,"events":false}}"#,
+            Command::Subscribe(Subscribe::plain("a")),
+        ),
+        (
+            r#"{"id":1,"subscribe":{"channels":[{"channel":"a","events":true},{"channel":"b"}]}}"#,
+            Command::SubscribeMany(vec![Subscribe { events: true, ..Subscribe::plain("a") }, Subscribe::plain("b")]),
+        ),
+        (
+            r#"{"id":1,"presence":{"channel":"a","limit":500,"cursor":"17:x"}}"#,
+            Command::Presence(MembersOf { channel: "a".to_owned(), limit: 500, cursor: Some("17:x".to_owned()) }),
+        ),
+        (
+            r#"{"id":1,"presence":{"channel":"a"}}"#,
+            Command::Presence(MembersOf { channel: "a".to_owned(), limit: 100, cursor: None }),
+        ),
+        (r#"{"id":1,"presence_count":{"channel":"a"}}"#, Command::PresenceCount("a".to_owned())),
         (r#"{"id":1,"unsubscribe":{"channel":"a"}}"#, Command::Unsubscribe("a".to_owned())),
         (
             r#"{"id":1,"publish":{"channel":"chat:42","data": {"b": 1, "a":[ ]}}}"#,
@@ -57,7 +85,7 @@ fn json_commands_are_read() {
 #[test]
 fn bad_json_commands_get_their_code_and_their_id() {
     let deep = format!(r#"{{"id":8,"publish":{{"channel":"c","data":{}{}}}}}"#, "[".repeat(128), "]".repeat(128));
-    let cases: [(&str, Option<u64>, &ErrorCode); 20] = [
+    let cases: [(&str, Option<u64>, &ErrorCode); 28] = [
         ("", None, &codes::BAD_MESSAGE),
         ("{", None, &codes::BAD_MESSAGE),
         ("[]", None, &codes::BAD_MESSAGE),
@@ -79,13 +107,22 @@ fn bad_json_commands_get_their_code_and_their_id() {
         (r#"{"id":6,"publish":{"channel":"c","text":"a","b64":""}}"#, Some(6), &codes::BAD_MESSAGE),
         (r#"{"id":7,"publish":{"channel":"c","b64":"a"}}"#, Some(7), &codes::BAD_DATA),
         (&deep, Some(8), &codes::BAD_DATA),
+        (r#"{"id":9,"refresh":{}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"connect":{"resume":7}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"subscribe":{"channel":"a","events":1}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"subscribe":{"channels":[["a",null,null,null]]}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"presence":{"channel":"a","limit":0}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"presence":{"channel":"a","limit":501}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"presence":{"channel":"a","limit":-1}}"#, Some(9), &codes::BAD_MESSAGE),
+        (r#"{"id":9,"presence_count":{}}"#, Some(9), &codes::BAD_MESSAGE),
     ];
     for (text, id, code) in cases {
         let error = json::decode(text).unwrap_err();
         assert_eq!((error.id, error.refusal.code), (id, code), "{text} {}", error.refusal.message);
     }
     let unknown = json::decode(r#"{"id":2,"fly":{}}"#).unwrap_err().refusal.message;
-    assert_eq!(unknown, r#""fly" is not a command; the commands are connect, subscribe, unsubscribe, publish, ping"#);
+    let listed = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, ping";
+    assert_eq!(unknown, format!("\"fly\" is not a command; the commands are {listed}"));
 }
 
 #[test]
@@ -96,9 +133,20 @@ fn an_error_does_not_quote_a_message_at_length() {
 
 #[test]
 fn messagepack_commands_are_read() {
-    let cases: [(&[u8], Command); 6] = [
+    let cases: [(&[u8], Command); 11] = [
         (b"\x82\xa2id\x01\xa4ping\x80", Command::Ping),
-        (b"\x82\xa2id\x01\xa9subscribe\x81\xa7channel\xa7chat:42", Command::Subscribe("chat:42".to_owned())),
+        (b"\x82\xa2id\x01\xa7connect\x82\xa5token\xa3eyJ\xa6resume\xa3kZ3", connect(Some("eyJ"), Some("kZ3"))),
+        (b"\x82\xa2id\x01\xa7refresh\x81\xa5token\xa3eyJ", Command::Refresh { token: "eyJ".to_owned() }),
+        (b"\x82\xa2id\x01\xa9subscribe\x81\xa7channel\xa7chat:42", Command::Subscribe(Subscribe::plain("chat:42"))),
+        (
+            b"\x82\xa2id\x01\xa9subscribe\x84\xa7channel\xa7chat:42\xa5token\xa3eyJ\xa8presence\xc3\xa6events\xc3",
+            Command::Subscribe(with_options()),
+        ),
+        (
+            b"\x82\xa2id\x01\xa8presence\x83\xa7channel\xa1a\xa5limit\xcd\x01\xf4\xa6cursor\xa1x",
+            Command::Presence(MembersOf { channel: "a".to_owned(), limit: 500, cursor: Some("x".to_owned()) }),
+        ),
+        (b"\x82\xa2id\x01\xaepresence_count\x81\xa7channel\xa1a", Command::PresenceCount("a".to_owned())),
         (
             b"\x82\xa2id\x01\xa7publish\x82\xa7channel\xa7chat:42\xa4data\x81\xa1a\xc0",
             publish(json_data(r#"{"a":null}"#)),
@@ -191,10 +239,98 @@ fn pushes_are_written_as_documented() {
 }
 
 #[test]
+fn joins_and_leaves_are_written_as_documented() {
+    let info = Info::parse(r#"{"a": [1]}"#);
+    let join = PresenceEvent { joined: true, user: "alice".into(), info };
+    let (text, bytes) = encoded(&Outgoing::Push("c", Push::Presence(&join)));
+    assert_eq!(text, r#"{"push":{"channel":"c","join":{"user":"alice","info":{"a": [1]}}}}"#);
+    let expected = b"\x81\xa4push\x82\xa7channel\xa1c\xa4join\x82\xa4user\xa5alice\xa4info\x81\xa1a\x91\x01";
+    assert_eq!(bytes, expected);
+
+    let leave = PresenceEvent { joined: false, user: "~x".into(), info: None };
+    let (text, bytes) = encoded(&Outgoing::Push("c", Push::Presence(&leave)));
+    assert_eq!(text, r#"{"push":{"channel":"c","leave":{"user":"~x"}}}"#);
+    assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa5leave\x81\xa4user\xa2~x");
+}
+
+fn page() -> MembersPage {
+    let (session, info) = (SessionId([0; 16]), Info::parse("{}"));
+    let alice = Member { session, user: Some("alice".into()), info, since: 1000 };
+    let anonymous = Member { session, user: None, info: None, since: 7 };
+    MembersPage { members: vec![alice, anonymous], cursor: Some("17".to_owned()) }
+}
+
+/// The page as it stands in replies.
+const PAGE: &str = r#""presence":{"members":[{"session":"AAAAAAAAAAAAAAAAAAAAAA","user":"alice","info":{},"since":1000},{"session":"AAAAAAAAAAAAAAAAAAAAAA","since":7}],"cursor":"17"}"#;
+
+const PACKED_PAGE: &[u8] = b"\xa8presence\x82\xa7members\x92\
+    \x84\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4user\xa5alice\xa4info\x80\xa5since\xcd\x03\xe8\
+    \x82\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa5since\x07\xa6cursor\xa217";
+
+#[test]
+fn members_are_written_as_documented() {
+    let (text, bytes) = encoded(&Outgoing::Reply(4, Reply::Presence(&page())));
+    assert_eq!(text, format!("{{\"id\":4,{PAGE}}}"));
+    assert_eq!(bytes, [b"\x82\xa2id\x04", PACKED_PAGE].concat());
+
+    let (text, bytes) = encoded(&Outgoing::Reply(4, Reply::Presence(&MembersPage::default())));
+    assert_eq!(text, r#"{"id":4,"presence":{"members":[]}}"#);
+    assert_eq!(bytes, b"\x82\xa2id\x04\xa8presence\x81\xa7members\x90");
+
+    let subscribed = Subscribed { presence: Some(page()) };
+    let (text, bytes) = encoded(&Outgoing::Reply(2, Reply::Subscribe(&subscribed)));
+    assert_eq!(text, format!("{{\"id\":2,\"subscribe\":{{{PAGE}}}}}"));
+    assert_eq!(bytes, [b"\x82\xa2id\x02\xa9subscribe\x81", PACKED_PAGE].concat());
+
+    let many = [("a".to_owned(), Ok(subscribed)), ("b".to_owned(), Ok(Subscribed::default()))];
+    let (text, bytes) = encoded(&Outgoing::Reply(3, Reply::SubscribeMany(&many)));
+    assert_eq!(text, format!(r#"{{"id":3,"subscribe":{{"channels":[{{"channel":"a",{PAGE}}},{{"channel":"b"}}]}}}}"#));
+    let head = b"\x82\xa2id\x03\xa9subscribe\x81\xa8channels\x92\x82\xa7channel\xa1a".as_slice();
+    assert_eq!(bytes, [head, PACKED_PAGE, b"\x81\xa7channel\xa1b"].concat());
+
+    let (text, bytes) = encoded(&Outgoing::Reply(5, Reply::PresenceCount(Occupancy { connections: 3, users: 2 })));
+    assert_eq!(text, r#"{"id":5,"presence_count":{"connections":3,"users":2}}"#);
+    assert_eq!(bytes, b"\x82\xa2id\x05\xaepresence_count\x82\xabconnections\x03\xa5users\x02");
+}
+
+#[test]
+fn refreshed_and_anonymous_sessions_are_written_as_documented() {
+    let refreshed = Refreshed { expires: Some(1_763_703_600), resume: Some("Vw1") };
+    let (text, bytes) = encoded(&Outgoing::Reply(6, Reply::Refresh(refreshed)));
+    assert_eq!(text, r#"{"id":6,"refresh":{"expires":1763703600,"resume":"Vw1"}}"#);
+    assert_eq!(bytes, b"\x82\xa2id\x06\xa7refresh\x82\xa7expires\xce\x69\x1f\xfb\x30\xa6resume\xa3Vw1");
+    let (text, bytes) = encoded(&Outgoing::Reply(6, Reply::Refresh(Refreshed { expires: None, resume: Some("x") })));
+    assert_eq!(text, r#"{"id":6,"refresh":{"resume":"x"}}"#);
+    assert_eq!(bytes, b"\x82\xa2id\x06\xa7refresh\x81\xa6resume\xa1x");
+
+    let anonymous = Connected {
+        session: SessionId([0; 16]),
+        resume: None,
+        resumed: false,
+        user: None,
+        expires: None,
+        ping_ms: 1,
+        message_bytes: 2,
+        subscriptions: 3,
+    };
+    let (text, bytes) = encoded(&Outgoing::Reply(1, Reply::Connect(anonymous)));
+    assert_eq!(
+        text,
+        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","ping":1,"features":["publish","presence","refresh","resume"],"limits":{"message":2,"subscriptions":3}}}"#
+    );
+    let expected: &[u8] = b"\x82\xa2id\x01\xa7connect\x84\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4ping\x01\
+        \xa8features\x94\xa7publish\xa8presence\xa7refresh\xa6resume\xa6limits\x82\xa7message\x02\xadsubscriptions\x03";
+    assert_eq!(bytes, expected);
+}
+
+#[test]
 fn replies_are_written_as_documented() {
     let connected = Connected {
         session: SessionId([0; 16]),
+        resume: Some("kZ3"),
+        resumed: true,
         user: Some("alice"),
+        expires: Some(1_763_700_000),
         ping_ms: 25000,
         message_bytes: 65536,
         subscriptions: 128,
@@ -202,15 +338,16 @@ fn replies_are_written_as_documented() {
     let (text, bytes) = encoded(&Outgoing::Reply(1, Reply::Connect(connected)));
     assert_eq!(
         text,
-        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","user":"alice","ping":25000,"features":["publish"],"limits":{"message":65536,"subscriptions":128}}}"#
+        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","resume":"kZ3","resumed":true,"user":"alice","expires":1763700000,"ping":25000,"features":["publish","presence","refresh","resume"],"limits":{"message":65536,"subscriptions":128}}}"#
     );
     let expected: &[u8] =
-        b"\x82\xa2id\x01\xa7connect\x85\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4user\xa5alice\xa4ping\xcd\x61\xa8\
-        \xa8features\x91\xa7publish\xa6limits\x82\xa7message\xce\x00\x01\x00\x00\xadsubscriptions\xcc\x80";
+        b"\x82\xa2id\x01\xa7connect\x88\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa6resume\xa3kZ3\xa7resumed\xc3\
+        \xa4user\xa5alice\xa7expires\xce\x69\x1f\xed\x20\xa4ping\xcd\x61\xa8\
+        \xa8features\x94\xa7publish\xa8presence\xa7refresh\xa6resume\xa6limits\x82\xa7message\xce\x00\x01\x00\x00\xadsubscriptions\xcc\x80";
     assert_eq!(bytes, expected);
 
     for (reply, name) in [
-        (Reply::Subscribe, "subscribe"),
+        (Reply::Subscribe(&Subscribed::default()), "subscribe"),
         (Reply::Unsubscribe, "unsubscribe"),
         (Reply::Publish, "publish"),
         (Reply::Ping, "ping"),
@@ -222,7 +359,7 @@ fn replies_are_written_as_documented() {
     }
 
     let refusal = Refusal::new(&codes::PERMISSION_DENIED, "no");
-    let many = [("a".to_owned(), Ok(())), ("b".to_owned(), Err(refusal.clone()))];
+    let many = [("a".to_owned(), Ok(Subscribed::default())), ("b".to_owned(), Err(refusal.clone()))];
     let (text, bytes) = encoded(&Outgoing::Reply(3, Reply::SubscribeMany(&many)));
     let error = r#""error":{"code":103,"name":"permission_denied","message":"no","retry":false}"#;
     assert_eq!(text, format!(r#"{{"id":3,"subscribe":{{"channels":[{{"channel":"a"}},{{"channel":"b",{error}}}]}}}}"#));
@@ -246,6 +383,18 @@ proptest! {
         let (_, bytes) = encoded(&Outgoing::Push("c", Push::Publication(&publication)));
         let read: serde_json::Value = rmp_serde::from_slice(&bytes).unwrap();
         prop_assert_eq!(&read["push"]["pub"]["data"], &value);
+    }
+
+    #[test]
+    fn info_is_the_same_value_in_both_encodings(value in any_json()) {
+        let text = value.to_string();
+        prop_assume!(text.len() <= ullim_protocol::presence::MAX_INFO_BYTES);
+        let event = PresenceEvent { joined: true, user: "alice".into(), info: Info::parse(&text) };
+        let (text, bytes) = encoded(&Outgoing::Push("c", Push::Presence(&event)));
+        let packed: serde_json::Value = rmp_serde::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&packed["push"]["join"]["info"], &value);
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(&read["push"]["join"]["info"], &value);
     }
 
     #[test]

@@ -1,5 +1,10 @@
 //! A client that can stop reading, a dialect that writes lines, and a broker that does what the test says.
 
+#[path = "fakes/presence.rs"]
+mod presence;
+#[path = "fakes/tokens.rs"]
+mod tokens;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -10,17 +15,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use ullim_auth::{Audience, Verifier};
+use ullim_auth::{Audience, ResumeKey};
 use ullim_broker::{
-    Answer, Broker, Counters, PublishError, PublishRequest, Relayed, Routed, ShardId, ShardQueue, Status,
+    Answer, Broker, ChannelsPage, ChannelsRequest, Control, Counters, Presence, PublishError, PublishRequest, Relayed,
+    Routed, RoutedEvent, ShardId, ShardQueue, Status, Window,
 };
 use ullim_hub::{Config, ConnectionId, Encode, Hub, NamespaceConfig, Namespaces, Outlet, Setup, Transport, Wire, Work};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::CloseCode;
-use ullim_protocol::command::{Command, DecodeError, Publish, Request};
-use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push, Reply};
+use ullim_protocol::command::{Command, DecodeError, Publish, Request, Subscribe};
+use ullim_protocol::outgoing::{Connected, Gap, GapReason, Outgoing, Push, Reply, Subscribed};
+use ullim_protocol::presence::{MembersPage, PresenceEvent};
 use ullim_protocol::publication::{Data, Publication};
 use ullim_protocol::session::SessionId;
+
+pub(crate) use presence::FakePresence;
+pub(crate) use tokens::FakeTokens;
 
 /// The other end of an outlet: what a client was written, and how much more it takes.
 #[derive(Clone, Default)]
@@ -32,6 +42,7 @@ struct ClientState {
     writes: Cell<usize>,
     room: Cell<Option<usize>>,
     finished: Cell<bool>,
+    admitted: Cell<usize>,
     gathers: Cell<Option<usize>>,
 }
 
@@ -57,6 +68,11 @@ impl Client {
         self.0.gathers.set(Some(buffers));
     }
 
+    /// How often it was said that the client may be here.
+    pub(crate) fn admitted(&self) -> usize {
+        self.0.admitted.get()
+    }
+
     pub(crate) fn is_finished(&self) -> bool {
         self.0.finished.get()
     }
@@ -74,6 +90,10 @@ impl Outlet for Client {
         Ok(taken)
     }
 
+    fn admitted(&mut self) {
+        self.0.admitted.set(self.0.admitted.get() + 1);
+    }
+
     fn finish(&mut self) {
         self.0.finished.set(true);
     }
@@ -83,16 +103,48 @@ impl Outlet for Client {
 #[derive(Clone, Default)]
 pub(crate) struct Lines {
     pub(crate) encoded: Rc<Cell<usize>>,
+    /// The last session that was opened.
+    pub(crate) session: Rc<Cell<Option<SessionId>>>,
+    /// What the last `connect` or `refresh` said to resume with.
+    pub(crate) resume: Rc<RefCell<Option<String>>>,
+}
+
+impl Lines {
+    fn connected(&self, connected: &Connected<'_>) -> String {
+        self.session.set(Some(connected.session));
+        *self.resume.borrow_mut() = connected.resume.map(str::to_owned);
+        let user = connected.user.map(|user| format!(" {user}")).unwrap_or_default();
+        let expires = connected.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
+        let resumed = if connected.resumed { " resumed" } else { "" };
+        format!("connected{resumed}{user}{expires}")
+    }
+}
+
+fn subscribed(Subscribed { presence }: &Subscribed) -> String {
+    presence.as_ref().map(|page| format!(" {}", members(page))).unwrap_or_default()
+}
+
+fn members(page: &MembersPage) -> String {
+    let users = page.members.iter().map(|member| member.user.as_deref().unwrap_or("~"));
+    let more = if page.cursor.is_some() { " …" } else { "" };
+    format!("[{}{more}]", users.collect::<Vec<_>>().join(" "))
 }
 
 impl Encode for Lines {
     fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
         self.encoded.set(self.encoded.get() + 1);
         let line = match message {
-            Outgoing::Reply(id, Reply::Connect(_)) => format!("{id} connected"),
+            Outgoing::Reply(id, Reply::Connect(connected)) => format!("{id} {}", self.connected(connected)),
+            Outgoing::Reply(id, Reply::Refresh(refreshed)) => {
+                *self.resume.borrow_mut() = refreshed.resume.map(str::to_owned);
+                format!("{id} refreshed until {}", refreshed.expires.unwrap_or_default())
+            }
+            Outgoing::Reply(id, Reply::Subscribe(one)) => format!("{id} Subscribe{}", subscribed(one)),
+            Outgoing::Reply(id, Reply::Presence(page)) => format!("{id} {}", members(page)),
+            Outgoing::Reply(id, Reply::PresenceCount(count)) => format!("{id} {}/{}", count.connections, count.users),
             Outgoing::Reply(id, Reply::SubscribeMany(results)) => {
                 let results = results.iter().map(|(channel, result)| match result {
-                    Ok(()) => format!("{channel} ok"),
+                    Ok(one) => format!("{channel} ok{}", subscribed(one)),
                     Err(refusal) => format!("{channel} {}", refusal.code.name),
                 });
                 format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
@@ -102,6 +154,9 @@ impl Encode for Lines {
             Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
             Outgoing::Push(channel, Push::Publication(publication)) => {
                 format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
+            }
+            Outgoing::Push(channel, Push::Presence(event)) => {
+                format!("{channel} {} {}", if event.joined { "join" } else { "leave" }, event.user)
             }
             Outgoing::Push(channel, Push::Gap(gap)) => format!("{channel} gap {}..{}", gap.from, gap.to),
             Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
@@ -127,11 +182,23 @@ pub(crate) struct FakeBroker {
     pub(crate) answers_later: AtomicBool,
     /// Whom the last publication is not for.
     pub(crate) excluded: Mutex<Option<SessionId>>,
+    /// What other nodes were ordered.
+    pub(crate) ordered: Mutex<Vec<Control>>,
 }
 
 impl FakeBroker {
     pub(crate) fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock().unwrap())
+    }
+
+    /// Sets the clock, in Unix seconds.
+    pub(crate) fn set_seconds(&self, seconds: u64) {
+        self.time.store(seconds * 1000, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take_ordered(&self) -> Vec<Relayed> {
+        let ordered = std::mem::take(&mut *self.ordered.lock().unwrap());
+        ordered.into_iter().map(|control| Relayed::Control(Arc::new(control))).collect()
     }
 }
 
@@ -161,6 +228,15 @@ impl Broker for FakeBroker {
         })))
     }
 
+    fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
+        self.ordered.lock().unwrap().push(control);
+        Answer::Ready(Ok(()))
+    }
+
+    fn channels(&self, _: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
+        Answer::Ready(Ok(ChannelsPage::default()))
+    }
+
     fn now(&self) -> u64 {
         self.time.load(Ordering::Relaxed)
     }
@@ -180,6 +256,8 @@ const TRANSPORT: Transport = Transport { message_bytes: 1000, close_timeout: Dur
 pub(crate) struct World {
     pub(crate) hub: Hub<Client, Lines>,
     pub(crate) broker: Arc<FakeBroker>,
+    pub(crate) presence: Arc<FakePresence>,
+    pub(crate) tokens: Arc<FakeTokens>,
     pub(crate) lines: Lines,
     next_id: u64,
     work: Vec<Option<Work>>,
@@ -192,20 +270,20 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Self {
         let broker = Arc::new(FakeBroker::default());
-        let open = NamespaceConfig { subscribe: Audience::Anyone, publish: Audience::Anyone, ..Default::default() };
-        let news = NamespaceConfig { publish: Audience::Nobody, ..open.clone() };
-        let users = NamespaceConfig { subscribe: Audience::User, ..open.clone() };
-        let namespaces =
-            BTreeMap::from([("chat".to_owned(), open), ("news".to_owned(), news), ("users".to_owned(), users)]);
-        let verifier = Verifier::new(&ullim_auth::Config { hs256_secret: None, anonymous: true }).unwrap();
+        let presence = Arc::new(FakePresence::default());
+        let tokens = Arc::new(FakeTokens::default());
+        let auth = ullim_auth::Config { resume_ttl: Duration::from_secs(1000), ..Default::default() };
         let setup = Setup {
             config,
-            namespaces: Arc::new(Namespaces(namespaces)),
-            verifier: Arc::new(verifier),
+            namespaces: Arc::new(namespaces()),
+            verifier: Arc::clone(&tokens) as _,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
+            presence: Arc::clone(&presence) as Arc<dyn Presence>,
+            resume: Arc::new(ResumeKey::new(&auth).unwrap()),
         };
         let lines = Lines::default();
-        Self { hub: Hub::new(setup, ShardId(0), lines.clone(), TRANSPORT), broker, lines, next_id: 0, work: Vec::new() }
+        let hub = Hub::new(setup, ShardId(0), lines.clone(), TRANSPORT);
+        Self { hub, broker, presence, tokens, lines, next_id: 0, work: Vec::new() }
     }
 
     /// A connection that has not said connect.
@@ -221,8 +299,28 @@ impl World {
 
     pub(crate) fn connected_on(&mut self, wire: Wire) -> (ConnectionId, Client) {
         let (id, client) = self.open(wire);
-        self.say(id, Command::Connect { token: None });
+        self.say(id, connect(None));
         assert_eq!(client.lines().len(), 1);
+        client.writes();
+        (id, client)
+    }
+
+    /// A connection with a session of this user, or whatever else the token says.
+    pub(crate) fn connected_as(&mut self, token: &str) -> (ConnectionId, Client) {
+        let (id, client) = self.open(Wire(0));
+        self.say(id, connect(Some(token)));
+        assert!(client.lines()[0].contains("connected"));
+        client.writes();
+        (id, client)
+    }
+
+    /// Subscribed by this user to a channel with presence; hears joins and leaves.
+    pub(crate) fn member(&mut self, user: &str, channel: &str) -> (ConnectionId, Client) {
+        let (id, client) = self.connected_as(user);
+        self.say(id, Command::Subscribe(Subscribe { events: true, ..Subscribe::plain(channel) }));
+        self.relay(&[joined(channel)]);
+        self.finish();
+        assert!(client.lines()[0].contains("Subscribe"));
         client.writes();
         (id, client)
     }
@@ -230,7 +328,7 @@ impl World {
     /// Subscribed, and confirmed by the broker.
     pub(crate) fn subscribed(&mut self, channel: &str) -> (ConnectionId, Client) {
         let (id, client) = self.connected();
-        self.say(id, Command::Subscribe(channel.to_owned()));
+        self.say(id, subscribe(channel));
         self.relay(&[joined(channel)]);
         assert!(client.lines()[0].ends_with("Subscribe"));
         client.writes();
@@ -263,6 +361,19 @@ impl World {
         for place in order {
             let finished = self.work[*place].take().unwrap().into_future().now_or_never().unwrap();
             self.hub.finished(finished);
+        }
+    }
+
+    /// Ends all that is waited for, in order, and what comes of it.
+    pub(crate) fn finish(&mut self) {
+        loop {
+            self.work.extend(self.hub.take_work().into_iter().map(Some));
+            let pending = self.work.iter().filter(|work| work.is_some()).count();
+            if pending == 0 {
+                return;
+            }
+            let places: Vec<usize> = (0..self.work.len()).filter(|place| self.work[*place].is_some()).collect();
+            self.settle(&places);
         }
     }
 
@@ -300,5 +411,33 @@ pub(crate) fn publish(channel: &str, text: &str) -> Command {
 }
 
 pub(crate) fn subscribe(channel: &str) -> Command {
-    Command::Subscribe(channel.to_owned())
+    Command::Subscribe(Subscribe::plain(channel))
+}
+
+pub(crate) fn subscribe_many<const COUNT: usize>(channels: [&str; COUNT]) -> Command {
+    Command::SubscribeMany(channels.map(Subscribe::plain).to_vec())
+}
+
+pub(crate) fn connect(token: Option<&str>) -> Command {
+    Command::Connect { token: token.map(str::to_owned), resume: None }
+}
+
+pub(crate) fn event(channel: &str, joined: bool, user: &str) -> Relayed {
+    let event = PresenceEvent { joined, user: user.into(), info: None };
+    Relayed::Presence(Arc::new(RoutedEvent { channel: name(channel), event, published: Window::at(0) }))
+}
+
+fn namespaces() -> Namespaces {
+    let of = |subscribe, publish| NamespaceConfig { subscribe, publish, ..Default::default() };
+    let open = of(Audience::Anyone, Audience::Anyone);
+    Namespaces(BTreeMap::from([
+        ("news".to_owned(), of(Audience::Anyone, Audience::Nobody)),
+        ("users".to_owned(), of(Audience::User, Audience::Anyone)),
+        ("own".to_owned(), of(Audience::Own, Audience::Own)),
+        ("token".to_owned(), of(Audience::Token, Audience::Token)),
+        ("nobody".to_owned(), of(Audience::Nobody, Audience::Nobody)),
+        ("room".to_owned(), NamespaceConfig { presence: true, ..open.clone() }),
+        ("hall".to_owned(), NamespaceConfig { presence: true, ..of(Audience::Own, Audience::Nobody) }),
+        ("chat".to_owned(), open),
+    ]))
 }

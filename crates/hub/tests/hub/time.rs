@@ -6,7 +6,7 @@ use std::time::Duration;
 use ullim_hub::{Config, Reading, Wire};
 use ullim_protocol::command::Command;
 
-use crate::fakes::{World, joined, published, subscribe};
+use crate::fakes::{World, joined, published, subscribe, subscribe_many};
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -47,8 +47,7 @@ fn a_silent_peer_is_closed_and_one_that_is_heard_is_not() {
 fn a_subscription_that_the_broker_does_not_confirm_is_refused_in_time() {
     let mut world = World::new();
     let (id, client) = world.connected();
-    let channels = ["chat:a", "chat:b"].map(str::to_owned).to_vec();
-    world.say_as(id, 5, Command::SubscribeMany(channels));
+    world.say_as(id, 5, subscribe_many(["chat:a", "chat:b"]));
     world.relay(&[joined("chat:a")]);
     world.wait(seconds(6));
     let lines: Vec<_> = client.lines().into_iter().filter(|line| !line.contains("ping")).collect();
@@ -68,7 +67,7 @@ fn subscriptions_that_wait_do_so_side_by_side() {
     for (number, channel) in [(5, "chat:a"), (6, "chat:a"), (7, "chat:b")] {
         world.say_as(id, number, subscribe(channel));
     }
-    world.say_as(id, 8, Command::SubscribeMany(vec!["chat:c".to_owned(), "chat:c".to_owned()]));
+    world.say_as(id, 8, subscribe_many(["chat:c", "chat:c"]));
     world.relay(&[joined("chat:b")]);
     world.wait(seconds(6));
     let lines: Vec<_> = client.lines().into_iter().filter(|line| !line.contains("ping")).collect();

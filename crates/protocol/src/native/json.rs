@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, check, present};
-use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
+use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
+use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Headers, Publication};
 
 #[derive(Deserialize)]
@@ -85,15 +86,30 @@ pub fn encode(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
 fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     match reply {
         Reply::Connect(connected) => encode_connected(connected, out),
-        Reply::Subscribe => text(out, "\"subscribe\":{}"),
+        Reply::Refresh(refreshed) => encode_refreshed(refreshed, out),
+        Reply::Subscribe(subscribed) => {
+            text(out, "\"subscribe\":{");
+            if let Some(page) = &subscribed.presence {
+                encode_page(page, out);
+            }
+            text(out, "}");
+        }
         Reply::SubscribeMany(results) => {
             text(out, "\"subscribe\":{\"channels\":[");
             for (index, (channel, result)) in results.iter().enumerate() {
                 text(out, if index == 0 { "{\"channel\":" } else { ",{\"channel\":" });
                 value(out, channel);
-                if let Err(refusal) = result {
-                    text(out, ",");
-                    encode_refusal(refusal, out);
+                match result {
+                    Ok(subscribed) => {
+                        if let Some(page) = &subscribed.presence {
+                            text(out, ",");
+                            encode_page(page, out);
+                        }
+                    }
+                    Err(refusal) => {
+                        text(out, ",");
+                        encode_refusal(refusal, out);
+                    }
                 }
                 text(out, "}");
             }
@@ -101,6 +117,14 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         }
         Reply::Unsubscribe => text(out, "\"unsubscribe\":{}"),
         Reply::Publish => text(out, "\"publish\":{}"),
+        Reply::Presence(page) => encode_page(page, out),
+        Reply::PresenceCount(Occupancy { connections, users }) => {
+            text(out, "\"presence_count\":{\"connections\":");
+            value(out, connections);
+            text(out, ",\"users\":");
+            value(out, users);
+            text(out, "}");
+        }
         Reply::Ping => text(out, "\"ping\":{}"),
     }
 }
@@ -108,9 +132,20 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
 fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
     text(out, "\"connect\":{\"session\":");
     value(out, &connected.session.to_string());
+    if let Some(resume) = connected.resume {
+        text(out, ",\"resume\":");
+        value(out, resume);
+    }
+    if connected.resumed {
+        text(out, ",\"resumed\":true");
+    }
     if let Some(user) = connected.user {
         text(out, ",\"user\":");
         value(out, user);
+    }
+    if let Some(expires) = connected.expires {
+        text(out, ",\"expires\":");
+        value(out, &expires);
     }
     text(out, ",\"ping\":");
     value(out, &connected.ping_ms);
@@ -121,6 +156,57 @@ fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
     text(out, ",\"subscriptions\":");
     value(out, &connected.subscriptions);
     text(out, "}}");
+}
+
+fn encode_refreshed(Refreshed { expires, resume }: &Refreshed<'_>, out: &mut Vec<u8>) {
+    text(out, "\"refresh\":{");
+    if let Some(expires) = expires {
+        text(out, "\"expires\":");
+        value(out, expires);
+    }
+    if let Some(resume) = resume {
+        text(out, if expires.is_some() { ",\"resume\":" } else { "\"resume\":" });
+        value(out, resume);
+    }
+    text(out, "}");
+}
+
+/// Some members of a channel, as the field `presence`.
+fn encode_page(MembersPage { members, cursor }: &MembersPage, out: &mut Vec<u8>) {
+    text(out, "\"presence\":{\"members\":[");
+    for (index, member) in members.iter().enumerate() {
+        if index > 0 {
+            text(out, ",");
+        }
+        encode_member(member, out);
+    }
+    text(out, "]");
+    if let Some(cursor) = cursor {
+        text(out, ",\"cursor\":");
+        value(out, cursor);
+    }
+    text(out, "}");
+}
+
+fn encode_member(Member { session, user, info, since }: &Member, out: &mut Vec<u8>) {
+    text(out, "{\"session\":");
+    value(out, &session.to_string());
+    if let Some(user) = user {
+        text(out, ",\"user\":");
+        value(out, &**user);
+    }
+    encode_info(info.as_ref(), out);
+    text(out, ",\"since\":");
+    value(out, since);
+    text(out, "}");
+}
+
+/// What the application says of a member, behind another field.
+fn encode_info(info: Option<&Info>, out: &mut Vec<u8>) {
+    if let Some(info) = info {
+        text(out, ",\"info\":");
+        text(out, info.as_str());
+    }
 }
 
 fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
@@ -138,6 +224,12 @@ fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
 fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
     match push {
         Push::Publication(publication) => encode_publication(publication, out),
+        Push::Presence(PresenceEvent { joined, user, info }) => {
+            text(out, if *joined { "\"join\":{\"user\":" } else { "\"leave\":{\"user\":" });
+            value(out, &**user);
+            encode_info(info.as_ref(), out);
+            text(out, "}");
+        }
         Push::Gap(Gap { from, to, reason }) => {
             text(out, "\"gap\":{\"from\":");
             value(out, from);

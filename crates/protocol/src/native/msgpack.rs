@@ -10,7 +10,8 @@ use serde_bytes::ByteBuf;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, present};
-use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Reply};
+use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
+use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Publication};
 
 /// How deep a message may be nested: the data's 127, and what is around it.
@@ -100,35 +101,68 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
     };
     match reply {
         Reply::Connect(connected) => encode_connected(connected, out),
-        Reply::Subscribe => empty(out, "subscribe"),
+        Reply::Refresh(refreshed) => encode_refreshed(refreshed, out),
+        Reply::Subscribe(subscribed) => {
+            text(out, "subscribe");
+            map(out, usize::from(subscribed.presence.is_some()));
+            if let Some(page) = &subscribed.presence {
+                encode_page(page, out);
+            }
+        }
         Reply::SubscribeMany(results) => {
             text(out, "subscribe");
             map(out, 1);
             text(out, "channels");
             array(out, results.len());
             for (channel, result) in *results {
-                map(out, 1 + usize::from(result.is_err()));
+                let page = result.as_ref().map(|subscribed| subscribed.presence.as_ref());
+                map(out, 1 + usize::from(!matches!(page, Ok(None))));
                 text(out, "channel");
                 text(out, channel);
-                if let Err(refusal) = result {
-                    encode_refusal(refusal, out);
+                match page {
+                    Ok(Some(page)) => encode_page(page, out),
+                    Ok(None) => {}
+                    Err(refusal) => encode_refusal(refusal, out),
                 }
             }
         }
         Reply::Unsubscribe => empty(out, "unsubscribe"),
         Reply::Publish => empty(out, "publish"),
+        Reply::Presence(page) => encode_page(page, out),
+        Reply::PresenceCount(Occupancy { connections, users }) => {
+            text(out, "presence_count");
+            map(out, 2);
+            text(out, "connections");
+            number(out, *connections);
+            text(out, "users");
+            number(out, *users);
+        }
         Reply::Ping => empty(out, "ping"),
     }
 }
 
 fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
     text(out, "connect");
-    map(out, 4 + usize::from(connected.user.is_some()));
+    let Connected { resume, resumed, user, expires, .. } = connected;
+    let optional = [resume.is_some(), *resumed, user.is_some(), expires.is_some()];
+    map(out, 4 + optional.into_iter().filter(|is_there| *is_there).count());
     text(out, "session");
     text(out, &connected.session.to_string());
-    if let Some(user) = connected.user {
+    if let Some(resume) = resume {
+        text(out, "resume");
+        text(out, resume);
+    }
+    if *resumed {
+        text(out, "resumed");
+        boolean(out, true);
+    }
+    if let Some(user) = user {
         text(out, "user");
         text(out, user);
+    }
+    if let Some(expires) = expires {
+        text(out, "expires");
+        number(out, *expires);
     }
     text(out, "ping");
     number(out, connected.ping_ms);
@@ -143,6 +177,54 @@ fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
     number(out, connected.message_bytes as u64);
     text(out, "subscriptions");
     number(out, connected.subscriptions as u64);
+}
+
+fn encode_refreshed(Refreshed { expires, resume }: &Refreshed<'_>, out: &mut Vec<u8>) {
+    text(out, "refresh");
+    map(out, usize::from(expires.is_some()) + usize::from(resume.is_some()));
+    if let Some(expires) = expires {
+        text(out, "expires");
+        number(out, *expires);
+    }
+    if let Some(resume) = resume {
+        text(out, "resume");
+        text(out, resume);
+    }
+}
+
+/// Some members of a channel, as the field `presence`.
+fn encode_page(MembersPage { members, cursor }: &MembersPage, out: &mut Vec<u8>) {
+    text(out, "presence");
+    map(out, 1 + usize::from(cursor.is_some()));
+    text(out, "members");
+    array(out, members.len());
+    for member in members {
+        encode_member(member, out);
+    }
+    if let Some(cursor) = cursor {
+        text(out, "cursor");
+        text(out, cursor);
+    }
+}
+
+fn encode_member(Member { session, user, info, since }: &Member, out: &mut Vec<u8>) {
+    map(out, 2 + usize::from(user.is_some()) + usize::from(info.is_some()));
+    text(out, "session");
+    text(out, &session.to_string());
+    if let Some(user) = user {
+        text(out, "user");
+        text(out, user);
+    }
+    encode_info(info.as_ref(), out);
+    text(out, "since");
+    number(out, *since);
+}
+
+fn encode_info(info: Option<&Info>, out: &mut Vec<u8>) {
+    if let Some(info) = info {
+        text(out, "info");
+        transcode(info.as_str().as_bytes(), out);
+    }
 }
 
 fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
@@ -161,6 +243,13 @@ fn encode_refusal(refusal: &Refusal, out: &mut Vec<u8>) {
 fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
     match push {
         Push::Publication(publication) => encode_publication(publication, out),
+        Push::Presence(PresenceEvent { joined, user, info }) => {
+            text(out, if *joined { "join" } else { "leave" });
+            map(out, 1 + usize::from(info.is_some()));
+            text(out, "user");
+            text(out, user);
+            encode_info(info.as_ref(), out);
+        }
         Push::Gap(Gap { from, to, reason }) => {
             text(out, "gap");
             map(out, 3);
@@ -211,7 +300,7 @@ fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
     number(out, publication.time);
 }
 
-/// Appends a JSON value. [`Data::Json`] has passed [`crate::json::check`], so it can be read; if it could not be, nil
+/// Appends a JSON value. [`Data::Json`] and [`Info`] have passed [`crate::json::check`], so it can be read; if it could not be, nil
 /// keeps the message whole.
 fn transcode(json: &[u8], out: &mut Vec<u8>) {
     let start = out.len();

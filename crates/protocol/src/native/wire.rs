@@ -6,15 +6,16 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::codes;
-use crate::command::{Command, DecodeError, Publish, Refusal, Request};
+use crate::command::{Command, DecodeError, MembersOf, Publish, Refusal, Request, Subscribe};
 use crate::json::Object;
+use crate::presence::{DEFAULT_PAGE, MAX_PAGE};
 use crate::publication::{Data, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 
 /// The largest id: 2^53 − 1, which every client can hold in a double.
 const MAX_ID: u64 = (1 << 53) - 1;
 
 /// The names of the commands, as an error lists them.
-const COMMANDS: &str = "connect, subscribe, unsubscribe, publish, ping";
+const COMMANDS: &str = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, ping";
 
 /// One message of a client. `B` is the body of a publication, which the encodings carry differently.
 #[derive(Deserialize)]
@@ -22,9 +23,12 @@ const COMMANDS: &str = "connect, subscribe, unsubscribe, publish, ping";
 pub(super) struct Message<B> {
     id: Option<u64>,
     connect: Option<Object<Connect>>,
-    subscribe: Option<Object<Subscribe>>,
+    refresh: Option<Object<Refresh>>,
+    subscribe: Option<Object<SubscribeBody>>,
     unsubscribe: Option<Object<Channel>>,
     publish: Option<Object<B>>,
+    presence: Option<Object<PresenceBody>>,
+    presence_count: Option<Object<Channel>>,
     ping: Option<Object<Ping>>,
 }
 
@@ -37,12 +41,37 @@ pub(super) struct OnlyId {
 #[derive(Deserialize)]
 struct Connect {
     token: Option<String>,
+    resume: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Subscribe {
+struct Refresh {
+    token: String,
+}
+
+/// One channel with its options, or several.
+#[derive(Deserialize)]
+struct SubscribeBody {
     channel: Option<String>,
-    channels: Option<Vec<Object<Channel>>>,
+    token: Option<String>,
+    presence: Option<bool>,
+    events: Option<bool>,
+    channels: Option<Vec<Object<SubscribeItem>>>,
+}
+
+#[derive(Deserialize)]
+struct SubscribeItem {
+    channel: String,
+    token: Option<String>,
+    presence: Option<bool>,
+    events: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct PresenceBody {
+    channel: String,
+    limit: Option<u64>,
+    cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,10 +117,13 @@ impl<B> Message<B> {
             return Err(bad("every command needs an \"id\" from 1 to 2^53 - 1"));
         };
         let commands = [
-            self.connect.map(|Object(connect)| Ok(Command::Connect { token: connect.token })),
+            self.connect.map(|Object(Connect { token, resume })| Ok(Command::Connect { token, resume })),
+            self.refresh.map(|Object(Refresh { token })| Ok(Command::Refresh { token })),
             self.subscribe.map(|Object(target)| subscribe(target)),
             self.unsubscribe.map(|Object(target)| Ok(Command::Unsubscribe(target.channel))),
             self.publish.map(|Object(publish)| publish_of(body(publish))),
+            self.presence.map(|Object(target)| presence(target)),
+            self.presence_count.map(|Object(target)| Ok(Command::PresenceCount(target.channel))),
             self.ping.map(|Object(Ping {})| Ok(Command::Ping)),
         ];
         let mut commands = commands.into_iter().flatten();
@@ -114,13 +146,32 @@ fn unknown_command(names: &[String]) -> Refusal {
     Refusal::new(&codes::UNKNOWN_COMMAND, message)
 }
 
-fn subscribe(target: Subscribe) -> Result<Command, Refusal> {
-    match (target.channel, target.channels) {
-        (Some(channel), None) => Ok(Command::Subscribe(channel)),
+fn subscribe(target: SubscribeBody) -> Result<Command, Refusal> {
+    let SubscribeBody { channel, token, presence, events, channels } = target;
+    match (channel, channels) {
+        (Some(channel), None) => {
+            Ok(Command::Subscribe(SubscribeItem { channel, token, presence, events }.into_subscribe()))
+        }
         (None, Some(channels)) => {
-            Ok(Command::SubscribeMany(channels.into_iter().map(|Object(target)| target.channel).collect()))
+            Ok(Command::SubscribeMany(channels.into_iter().map(|Object(item)| item.into_subscribe()).collect()))
         }
         _ => Err(Refusal::new(&codes::BAD_MESSAGE, "subscribe needs either \"channel\" or \"channels\"")),
+    }
+}
+
+impl SubscribeItem {
+    fn into_subscribe(self) -> Subscribe {
+        let Self { channel, token, presence, events } = self;
+        Subscribe { channel, token, presence: presence.unwrap_or(false), events: events.unwrap_or(false) }
+    }
+}
+
+fn presence(target: PresenceBody) -> Result<Command, Refusal> {
+    let PresenceBody { channel, limit, cursor } = target;
+    let limit = limit.map_or(Some(DEFAULT_PAGE), |limit| usize::try_from(limit).ok());
+    match limit.filter(|limit| (1..=MAX_PAGE).contains(limit)) {
+        Some(limit) => Ok(Command::Presence(MembersOf { channel, limit, cursor })),
+        None => Err(Refusal::new(&codes::BAD_MESSAGE, format!("\"limit\" is from 1 to {MAX_PAGE}"))),
     }
 }
 

@@ -132,7 +132,10 @@ fn redis(settings: &Settings, problems: &mut Vec<String>) {
 }
 
 fn namespaces(settings: &Settings, problems: &mut Vec<String>) {
-    for name in settings.namespaces.0.keys() {
+    for (name, namespace) in &settings.namespaces.0 {
+        if namespace.presence_grace > *SENSIBLE.end() {
+            problems.push(format!("namespaces.{name}.presence_grace must be at most 1day"));
+        }
         let problem = match ChannelName::parse(&format!("{name}:x")) {
             Err(error) => error.to_string(),
             Ok(_) if name.is_empty() => "a namespace needs a name".to_owned(),
