@@ -116,3 +116,37 @@ impl Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn each_complaint_is_made_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        let good = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let install = |text: &str| fs::write(&certificate, text).unwrap();
+        fs::write(&key, good.signing_key.serialize_pem()).unwrap();
+        install(&good.cert.pem());
+        let config = TlsConfig { certificate: Some(certificate.clone()), key: Some(key), ..TlsConfig::default() };
+        let (certificates, mut watcher) = Certificates::load(&config).unwrap();
+        let mut looks_and_counts = |times: usize| {
+            (0..times).for_each(|_| watcher.look());
+            let mut counters = TlsCounters::default();
+            certificates.count_in(&mut counters);
+            (counters.reloads, counters.reload_failures)
+        };
+        assert_eq!(looks_and_counts(3), (0, 0));
+        install("rubbish");
+        assert_eq!(looks_and_counts(3), (0, 1));
+        fs::remove_file(&certificate).unwrap();
+        assert_eq!(looks_and_counts(3), (0, 2), "another complaint");
+        install(&good.cert.pem());
+        assert_eq!(looks_and_counts(3), (0, 2), "what is in use is good again");
+        install("rubbish");
+        assert_eq!(looks_and_counts(3), (0, 3), "and may be bad again");
+    }
+}
