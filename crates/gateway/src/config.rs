@@ -1,15 +1,17 @@
-//! The `client` section of the configuration: the listener for clients and its limits.
+//! The `client` section of the configuration: the listeners for clients and their limits.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// The listener for clients.
+/// The listeners for clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where clients connect.
+    /// Where clients connect without TLS.
     pub listen: SocketAddr,
     /// Threads that serve connections; 0 for one per core.
     pub shards: usize,
@@ -17,7 +19,7 @@ pub struct Config {
     pub origins: Vec<String>,
     /// The most connections of this node; none for what the file-descriptor limit allows.
     pub max_connections: Option<usize>,
-    /// How long a client may take to send its request.
+    /// How long a client may take from being accepted to the end of its request, a TLS handshake included.
     #[serde(with = "humantime_serde")]
     pub handshake_timeout: Duration,
     /// How long a client may take to answer a close frame.
@@ -29,6 +31,12 @@ pub struct Config {
     pub message_bytes: usize,
     /// The most fragments of a message.
     pub message_fragments: usize,
+    /// Proxies that are believed when they say in `X-Forwarded-For` whom they speak for.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What clients of one address may take.
+    pub per_address: PerAddress,
+    /// The listener with TLS.
+    pub tls: TlsConfig,
 }
 
 impl Default for Config {
@@ -43,6 +51,50 @@ impl Default for Config {
             header_bytes: 16 << 10,
             message_bytes: 64 << 10,
             message_fragments: 64,
+            trusted_proxies: Vec::new(),
+            per_address: PerAddress::default(),
+            tls: TlsConfig::default(),
         }
+    }
+}
+
+/// What clients of one address may take, of IPv6 a /64. Zero is no limit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PerAddress {
+    /// The most connections.
+    pub connections: u32,
+    /// The most connections whose client has not been admitted yet.
+    pub unauthenticated: u32,
+    /// The most new connections per second, and at once.
+    pub handshakes_per_second: u32,
+    /// Whether loopback addresses are limited too.
+    pub loopback: bool,
+}
+
+impl Default for PerAddress {
+    fn default() -> Self {
+        Self { connections: 1000, unauthenticated: 100, handshakes_per_second: 100, loopback: false }
+    }
+}
+
+/// The listener with TLS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Where clients connect with TLS; none for no such listener.
+    pub listen: Option<SocketAddr>,
+    /// A PEM file: the certificate, then those that lead from it to a root.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file: the certificate's private key, in PKCS#8, PKCS#1 or SEC1.
+    pub key: Option<PathBuf>,
+    /// How often the two files are looked at for a new certificate.
+    #[serde(with = "humantime_serde")]
+    pub reload_interval: Duration,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { listen: None, certificate: None, key: None, reload_interval: Duration::from_secs(10) }
     }
 }

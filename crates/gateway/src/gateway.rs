@@ -1,22 +1,25 @@
-//! Starts the listener and the shards, and drains them.
+//! Starts the listeners and the shards, and drains them.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use ullim_broker::{MAX_SHARDS, shard_queue};
 use ullim_hub::Setup;
 
-use crate::capacity::{Capacity, default_max_connections};
+use crate::address::Addresses;
+use crate::capacity::default_max_connections;
 use crate::config::Config;
 use crate::counters::{Counters, Published};
-use crate::listener;
-use crate::shard::{Order, Shard, ShardSetup};
+use crate::listener::{self, Acceptor, Arrival};
+use crate::pages::Pages;
+use crate::shard::{Order, Securing, Shard, ShardSetup};
+use crate::tls::{self, CertificateError, Certificates, Workers};
 
 /// How many connections may wait for a shard to take them.
 const ARRIVALS: usize = 1024;
@@ -27,16 +30,27 @@ pub enum StartError {
     /// The address is taken, or not ours.
     #[error("cannot listen for clients on {0} (client.listen)")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The same, of the listener with TLS.
+    #[error("cannot listen for clients on {0} (client.tls.listen)")]
+    ListenTls(SocketAddr, #[source] io::Error),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS cannot be set up: there is no randomness.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
     /// A shard has no thread or no event queue.
     #[error("cannot start a shard")]
     Shard(#[source] io::Error),
 }
 
-/// The client-facing side of a node, running.
+/// The client-facing side of a node, running. It ends when it is dropped.
 pub struct Gateway {
     address: SocketAddr,
-    /// Connections beyond the limit that were closed without an answer.
-    closed: Arc<AtomicU64>,
+    tls_address: Option<SocketAddr>,
+    acceptor: Arc<Acceptor>,
+    addresses: Arc<Addresses>,
+    certificates: Option<Arc<Certificates>>,
     stop_accepting: CancellationToken,
     accepting: TaskTracker,
     shards: Vec<RunningShard>,
@@ -48,42 +62,71 @@ struct RunningShard {
 }
 
 impl Gateway {
-    /// Opens the listener and starts the shards' threads. `broker_queue_bytes` bounds what waits for each shard. Must be
-    /// called within a tokio runtime, which accepts connections. A shard that panics is gone with its clients: the
-    /// process should end with it.
-    pub fn start(config: &Config, broker_queue_bytes: usize, setup: &Setup) -> Result<Self, StartError> {
-        let listener = listener::bind(config.listen).map_err(|error| StartError::Listen(config.listen, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+    /// Opens the listeners and starts the shards' threads. `broker_queue_bytes` bounds what waits for each shard;
+    /// `pages` are served to those who ask for no WebSocket. Must be called within a tokio runtime, which accepts
+    /// connections. A shard that panics is gone with its clients: the process should end with it.
+    pub fn start(config: &Config, broker_queue_bytes: usize, setup: &Setup, pages: Pages) -> Result<Self, StartError> {
+        let plain = bind(config.listen, StartError::Listen)?;
+        let secure = config.tls.listen.map(|address| bind(address, StartError::ListenTls)).transpose()?;
+        let (address, tls_address) = (plain.1, secure.as_ref().map(|(_, address)| *address));
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.shards == 0 { cores() } else { config.shards }.min(MAX_SHARDS);
+
+        let stop_accepting = CancellationToken::new();
+        let accepting = TaskTracker::new();
+        let mut certificates = None;
+        let mut securing = None;
+        if secure.is_some() {
+            let (loaded, watcher) = Certificates::load(&config.tls)?;
+            accepting.spawn(watcher.run(stop_accepting.clone()));
+            let workers = Workers::start(count * Securing::AT_WORK).map_err(StartError::Shard)?;
+            securing = Some((tls::server_config(Arc::clone(&loaded))?, workers));
+            certificates = Some(loaded);
+        }
+
+        let addresses = Arc::new(Addresses::new(config.per_address.clone()));
         let mut shards = Vec::new();
         let mut arrivals = Vec::new();
         for index in 0..count {
             let (arrival_sender, arrival_receiver) = mpsc::channel(ARRIVALS);
             arrivals.push(arrival_sender);
-            let shard = start_shard(index, config, broker_queue_bytes, setup, arrival_receiver);
+            let securing =
+                securing.as_ref().map(|(config, workers)| Securing::new(Arc::clone(config), workers.clone()));
+            let parts = ShardParts { arrivals: arrival_receiver, securing, addresses: Arc::clone(&addresses) };
+            let shard = start_shard(index, config, broker_queue_bytes, setup, pages.clone(), parts);
             shards.push(shard.map_err(StartError::Shard)?);
         }
-        let capacity = Capacity::new(config.max_connections.unwrap_or_else(default_max_connections));
-        let closed = Arc::new(AtomicU64::new(0));
-        let stop_accepting = CancellationToken::new();
-        let accepting = TaskTracker::new();
-        accepting.spawn(listener::accept(listener, capacity, arrivals, Arc::clone(&closed), stop_accepting.clone()));
+        let connections = config.max_connections.unwrap_or_else(default_max_connections);
+        let trusted = config.trusted_proxies.clone();
+        let acceptor = Arc::new(Acceptor::new(arrivals, connections, Arc::clone(&addresses), trusted));
+        accepting.spawn(Arc::clone(&acceptor).accept(plain.0, false, stop_accepting.clone()));
+        if let Some((listener, _)) = secure {
+            accepting.spawn(Arc::clone(&acceptor).accept(listener, true, stop_accepting.clone()));
+        }
         accepting.close();
-        Ok(Self { address, closed, stop_accepting, accepting, shards })
+        Ok(Self { address, tls_address, acceptor, addresses, certificates, stop_accepting, accepting, shards })
     }
 
-    /// Where clients connect.
+    /// Where clients connect without TLS.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients connect with TLS, if they can.
+    pub fn tls_local_addr(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// What the shards have counted, a quarter of a second ago at most.
     pub fn counters(&self) -> Counters {
         let mut sum = Counters::default();
-        let closed = self.closed.load(Ordering::Relaxed);
+        let closed = self.acceptor.closed();
         if closed > 0 {
             sum.handshakes_refused.insert(503, closed);
+        }
+        sum.address_limited = self.addresses.refused().collect();
+        if let Some(certificates) = &self.certificates {
+            certificates.count_in(&mut sum.tls);
         }
         for shard in &self.shards {
             shard.published.add_to(&mut sum);
@@ -109,12 +152,34 @@ impl Gateway {
     }
 }
 
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.stop_accepting.cancel();
+    }
+}
+
+fn bind(
+    address: SocketAddr,
+    failed: fn(SocketAddr, io::Error) -> StartError,
+) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = listener::bind(address).and_then(|listener| listener.local_addr().map(|bound| (listener, bound)));
+    bound.map_err(|error| failed(address, error))
+}
+
+/// What a shard is given beside the configuration.
+struct ShardParts {
+    arrivals: mpsc::Receiver<Arrival>,
+    securing: Option<Securing>,
+    addresses: Arc<Addresses>,
+}
+
 fn start_shard(
     index: usize,
     config: &Config,
     broker_queue_bytes: usize,
     setup: &Setup,
-    arrivals: mpsc::Receiver<crate::listener::Arrival>,
+    pages: Pages,
+    parts: ShardParts,
 ) -> io::Result<RunningShard> {
     let (queue, inbox) = shard_queue(broker_queue_bytes);
     let id = setup.broker.attach(queue);
@@ -125,7 +190,10 @@ fn start_shard(
         config: config.clone(),
         hub: setup.clone(),
         inbox,
-        arrivals,
+        arrivals: parts.arrivals,
+        securing: parts.securing,
+        addresses: parts.addresses,
+        pages,
         orders,
         published: Arc::clone(&published),
     };

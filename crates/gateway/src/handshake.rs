@@ -1,14 +1,18 @@
 //! The opening handshake (RFC 6455, section 4.2), pure: the bytes of a request → what to answer.
 //!
-//! A path of its own beside hyper's: it costs a quarter less per connection, and what is not an upgrade still goes to
-//! hyper with the bytes already read.
+//! No HTTP library: an upgrade costs a quarter less this way, and what is not an upgrade is answered with a page at most.
+
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use httparse::{EMPTY_HEADER, Request, Status};
+use ipnet::IpNet;
 use sha1::{Digest as _, Sha1};
 use ullim_hub::Wire;
 
+use crate::answer::Refused;
+use crate::forwarded;
 use crate::routes::{ROUTES, WEBSOCKET_PATHS, route, wire_of};
 
 /// The most headers of a request.
@@ -20,7 +24,7 @@ pub(crate) enum Opening {
     /// Not all there yet.
     Incomplete,
     /// HTTP, but no upgrade.
-    Http,
+    Plain(PlainRequest),
     /// An upgrade that is accepted.
     Accepted(Accepted),
     /// To be answered and closed.
@@ -35,57 +39,19 @@ pub(crate) struct Accepted {
     pub(crate) response: Vec<u8>,
     /// How many bytes the request has: frames follow.
     pub(crate) request_bytes: usize,
+    /// Whom the proxy speaks for, if a proxy asks and says so.
+    pub(crate) client: Option<IpAddr>,
 }
 
-/// Why a request is answered with an error.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    reason: &'static str,
-    header: &'static str,
-    text: String,
-}
-
-impl Refused {
-    fn new(status: u16, text: impl Into<String>) -> Self {
-        let (reason, header) = match status {
-            400 => ("Bad Request", ""),
-            403 => ("Forbidden", ""),
-            404 => ("Not Found", ""),
-            405 => ("Method Not Allowed", "Allow: GET\r\n"),
-            408 => ("Request Timeout", ""),
-            426 => ("Upgrade Required", "Sec-WebSocket-Version: 13\r\n"),
-            431 => ("Request Header Fields Too Large", ""),
-            _ => ("Service Unavailable", "Retry-After: 5\r\n"),
-        };
-        Self { status, reason, header, text: text.into() }
-    }
-
-    /// The request was not complete in time.
-    pub(crate) fn timeout() -> Self {
-        Self::new(408, "the request was not complete in time")
-    }
-
-    /// There is no place for another connection.
-    pub(crate) fn full() -> Self {
-        Self::new(503, "this node holds as many connections as it may: try another, or later")
-    }
-
-    /// The node is shutting down.
-    pub(crate) fn draining() -> Self {
-        Self::new(503, "this node is shutting down: connect to another")
-    }
-
-    /// The bytes to answer.
-    pub(crate) fn response(&self) -> Vec<u8> {
-        let Self { status, reason, header, text } = self;
-        let length = text.len() + 1;
-        format!(
-            "HTTP/1.1 {status} {reason}\r\n{header}Content-Type: text/plain; charset=utf-8\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{text}\n"
-        )
-        .into_bytes()
-    }
+/// HTTP, but no upgrade.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PlainRequest {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    /// Without the `?`.
+    pub(crate) query: Option<String>,
+    /// Whom the proxy speaks for, if a proxy asks and says so.
+    pub(crate) client: Option<IpAddr>,
 }
 
 /// Which requests are accepted.
@@ -95,10 +61,12 @@ pub(crate) struct Rules {
     pub(crate) header_bytes: usize,
     /// Exact origins, or `*`.
     pub(crate) origins: Vec<String>,
+    /// Proxies that may say whom they speak for.
+    pub(crate) trusted: Vec<IpNet>,
 }
 
-/// Judges what has come of a request.
-pub(crate) fn open(bytes: &[u8], rules: &Rules) -> Opening {
+/// Judges what has come of a request. `proxied`: the peer is a proxy that is trusted.
+pub(crate) fn open(bytes: &[u8], rules: &Rules, proxied: bool) -> Opening {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = Request::new(&mut headers);
     let request_bytes = match request.parse(bytes) {
@@ -117,13 +85,21 @@ pub(crate) fn open(bytes: &[u8], rules: &Rules) -> Opening {
         }
     };
     let head = Head { request: &request };
-    if !head.lists("upgrade", "websocket") {
-        return Opening::Http;
-    }
-    match accept(&head, rules) {
-        Ok((wire, response)) => Opening::Accepted(Accepted { wire, response, request_bytes }),
+    match judge(&head, rules, proxied, request_bytes) {
+        Ok(opening) => opening,
         Err(refused) => Opening::Refused(refused),
     }
+}
+
+fn judge(head: &Head<'_>, rules: &Rules, proxied: bool, request_bytes: usize) -> Result<Opening, Refused> {
+    let client = if proxied { head.client(rules)? } else { None };
+    if head.lists("upgrade", "websocket") {
+        let (wire, response) = accept(head, rules)?;
+        return Ok(Opening::Accepted(Accepted { wire, response, request_bytes, client }));
+    }
+    let (path, query) = head.target();
+    let (method, path) = (head.request.method.unwrap_or_default().to_owned(), path.to_owned());
+    Ok(Opening::Plain(PlainRequest { method, path, query: query.map(str::to_owned), client }))
 }
 
 struct Head<'r> {
@@ -134,6 +110,23 @@ impl<'r> Head<'r> {
     fn values(&self, name: &'static str) -> impl Iterator<Item = &'r str> {
         let headers = self.request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         headers.map(|header| std::str::from_utf8(header.value).unwrap_or("\u{fffd}").trim())
+    }
+
+    /// The path and the query that are asked for. A proxy may ask with the whole URL (RFC 9112, section 3.2.2).
+    fn target(&self) -> (&'r str, Option<&'r str>) {
+        let target = self.request.path.unwrap_or_default();
+        let target = match target.split_once("://") {
+            Some((scheme, rest)) if !scheme.contains('/') => rest.find('/').map_or("/", |path| &rest[path..]),
+            _ => target,
+        };
+        target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
+    }
+
+    /// Whom a proxy speaks for.
+    fn client(&self, rules: &Rules) -> Result<Option<IpAddr>, Refused> {
+        let values: Vec<_> = self.values("x-forwarded-for").collect();
+        let client = forwarded::client(values.into_iter(), &rules.trusted);
+        client.map_err(|_| Refused::new(400, "the header X-Forwarded-For has something that is no address"))
     }
 
     /// The value of a header that may occur once.
@@ -159,8 +152,7 @@ fn accept(head: &Head<'_>, rules: &Rules) -> Result<(Wire, Vec<u8>), Refused> {
     if request.version != Some(1) {
         return Err(Refused::new(400, "a WebSocket is opened with HTTP/1.1"));
     }
-    let path = request.path.unwrap_or_default().split('?').next().unwrap_or_default();
-    if !WEBSOCKET_PATHS.contains(&path) {
+    if !WEBSOCKET_PATHS.contains(&head.target().0) {
         return Err(Refused::new(404, "WebSockets are served at / and /ws"));
     }
     if !head.lists("connection", "upgrade") {

@@ -1,26 +1,35 @@
 //! Client-facing: accepts connections, deals them out to the shards, and speaks to them.
 //!
 //! * [`Gateway`]: starts and drains it all
-//! * `listener`: accept, and the limit of connections
+//! * `listener`: accept; `capacity`, `address`: how many connections there may be, in all and from one address
 //! * `shard`: a thread with its sockets and its hub
-//! * `handshake`: the opening request, pure; `http`: what is not an upgrade
+//! * `tls`: handshakes, sessions, certificates
+//! * `handshake`: the opening request, pure; `forwarded`: whom a proxy speaks for
+//! * `answer`: answers in plain HTTP; [`Pages`]: what there is to be read
 //! * `routes`: which dialect is spoken on which transport
 //! * `websocket`: the native dialect's commands out of frames, and messages into them
-//! * `socket`: one connection's two ends
+//! * `socket`: one connection's two ends; `stream`: its bytes, with TLS or without
 
+mod address;
+mod answer;
 mod capacity;
 pub mod config;
 mod counters;
+mod forwarded;
 mod gateway;
 mod handshake;
-mod http;
 mod listener;
+mod pages;
 mod routes;
 mod shard;
 mod socket;
+mod stream;
+mod tls;
 mod websocket;
 
 pub use capacity::default_max_connections;
 pub use config::Config;
-pub use counters::Counters;
+pub use counters::{Counters, TlsCounters};
 pub use gateway::{Gateway, StartError};
+pub use pages::{Page, Pages};
+pub use tls::{CertificateError, check as check_certificate};

@@ -1,17 +1,24 @@
 //! Accepts connections and deals them out to the shards in turn.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select_all;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::{Addresses, Lease};
+use crate::answer::Refused;
 use crate::capacity::{Capacity, Permit};
+use crate::forwarded::is_trusted;
 
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 4096;
@@ -19,27 +26,39 @@ const BACKLOG: i32 = 4096;
 /// How long to wait when the process is out of file descriptors.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many connections beyond the limit are answered with 503 at a time. The rest are closed at once.
+/// How many connections beyond a limit are answered at a time. The rest are closed at once.
 const TURNED_AWAY: usize = 64;
 
 /// A connection that was accepted.
 pub(crate) struct Arrival {
-    pub(crate) stream: std::net::TcpStream,
+    /// Until it is taken.
+    pub(crate) stream: Option<std::net::TcpStream>,
+    pub(crate) accepted: Instant,
+    /// A TLS handshake comes first.
+    pub(crate) secure: bool,
+    /// The peer is a proxy that is trusted to say whom it speaks for.
+    pub(crate) proxied: bool,
     pub(crate) place: Place,
+    /// What it is to be told, if there is no room for it.
+    pub(crate) refused: Option<Refused>,
 }
 
-/// Whether there is room for it.
-pub(crate) enum Place {
-    /// It may stay.
-    Permitted(Permit),
-    /// It is to be told that the node is full.
-    Full(Permit),
+/// The room that a connection takes, given back when it is dropped.
+pub(crate) struct Place {
+    _permit: Permit,
+    /// Its share of its address' room; none if it has no limits.
+    lease: Option<Lease>,
 }
 
 impl Place {
-    pub(crate) fn into_permit(self) -> Permit {
-        match self {
-            Self::Permitted(permit) | Self::Full(permit) => permit,
+    /// Behind a proxy the client is known late.
+    pub(crate) fn set_lease(&mut self, lease: Option<Lease>) {
+        self.lease = lease;
+    }
+
+    pub(crate) fn admitted(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.admitted();
         }
     }
 }
@@ -55,42 +74,107 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// Accepts until `stop`. `closed` counts those for whom there was not even an answer.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    capacity: Capacity,
+/// What all listeners of a node share.
+pub(crate) struct Acceptor {
     shards: Vec<mpsc::Sender<Arrival>>,
-    closed: Arc<AtomicU64>,
-    stop: CancellationToken,
-) {
-    let turned_away = Capacity::new(TURNED_AWAY);
-    let mut turns = (0..shards.len()).cycle();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let stream = match accepted.and_then(|(stream, _)| stream.into_std()) {
-            Ok(stream) => stream,
-            Err(error) => {
-                pause_if_exhausted(&error).await;
-                continue;
-            }
-        };
-        let place = match capacity.take() {
-            Some(permit) => Place::Permitted(permit),
-            None => match turned_away.take() {
-                Some(permit) => Place::Full(permit),
-                None => {
-                    closed.fetch_add(1, Ordering::Relaxed);
+    turn: AtomicUsize,
+    capacity: Capacity,
+    turned_away: Capacity,
+    addresses: Arc<Addresses>,
+    trusted: Vec<IpNet>,
+    /// Connections beyond the node's limit for whom there was not even an answer.
+    closed: AtomicU64,
+}
+
+impl Acceptor {
+    pub(crate) fn new(
+        shards: Vec<mpsc::Sender<Arrival>>,
+        connections: usize,
+        addresses: Arc<Addresses>,
+        trusted: Vec<IpNet>,
+    ) -> Self {
+        let (capacity, turned_away) = (Capacity::new(connections), Capacity::new(TURNED_AWAY));
+        Self { shards, turn: AtomicUsize::new(0), capacity, turned_away, addresses, trusted, closed: AtomicU64::new(0) }
+    }
+
+    /// How many connections were beyond the node's limit and got no answer.
+    pub(crate) fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Accepts until `stop`. `secure`: a TLS handshake comes first.
+    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, secure: bool, stop: CancellationToken) {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return,
+            };
+            let (stream, peer) = match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    pause_if_exhausted(&error).await;
                     continue;
                 }
-            },
-        };
-        let Some(turn) = turns.next() else { return };
-        if shards[turn].send(Arrival { stream, place }).await.is_err() {
-            return;
+            };
+            let Some(arrival) = self.judge(stream, peer.ip(), secure) else { continue };
+            tokio::select! {
+                dealt = self.deal(arrival) => if !dealt { return },
+                () = stop.cancelled() => return,
+            }
         }
+    }
+
+    /// Finds room for a connection. None if there is none, and no answer either: within TLS that would cost a
+    /// handshake.
+    fn judge(&self, stream: std::net::TcpStream, peer: IpAddr, secure: bool) -> Option<Arrival> {
+        let proxied = is_trusted(peer, &self.trusted);
+        let arrival = |place, refused| Arrival {
+            stream: Some(stream),
+            accepted: Instant::now(),
+            secure,
+            proxied,
+            place,
+            refused,
+        };
+        let Some(permit) = self.capacity.take() else {
+            let turned_away = self.turned_away.take().filter(|_| !secure);
+            if turned_away.is_none() {
+                self.closed.fetch_add(1, Ordering::Relaxed);
+            }
+            return turned_away.map(|permit| arrival(Place { _permit: permit, lease: None }, Some(Refused::full())));
+        };
+        // Whom a proxy speaks for is known when its request has come.
+        let lease = if proxied { Ok(None) } else { self.addresses.enter(peer) };
+        match lease {
+            Ok(lease) => Some(arrival(Place { _permit: permit, lease }, None)),
+            Err(_) => {
+                let permit = self.turned_away.take().filter(|_| !secure)?;
+                Some(arrival(Place { _permit: permit, lease: None }, Some(Refused::too_many())))
+            }
+        }
+    }
+
+    /// Hands a connection to the shard whose turn it is, or to another if that one has its hands full. Where all have,
+    /// connections wait in the kernel. Whether there are shards.
+    async fn deal(&self, mut arrival: Arrival) -> bool {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed);
+        for offset in 0..self.shards.len() {
+            match self.shards[(first.wrapping_add(offset)) % self.shards.len()].try_send(arrival) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(returned)) => arrival = returned,
+                // A shard that has ended has told why; the process ends with it.
+                Err(TrySendError::Closed(_)) => return false,
+            }
+        }
+        if self.shards.is_empty() {
+            return false;
+        }
+        let (free, _, _) = select_all(self.shards.iter().map(|shard| Box::pin(shard.reserve()))).await;
+        match free {
+            Ok(free) => free.send(arrival),
+            Err(_) => return false,
+        }
+        true
     }
 }
 

@@ -2,9 +2,15 @@
 //! shared with another shard.
 //!
 //! One turn: what the sockets say, what the broker relays, what has been waited for, who arrives, what time it is.
+//!
+//! * `arrivals`: who arrives; `securing`: TLS handshakes; `opening`: requests, and their answers
+//! * `input`: from a connection's bytes to the hub's commands
+//! * `sockets`: the event queue
 
 mod arrivals;
 mod input;
+mod opening;
+mod securing;
 mod sockets;
 
 use std::collections::BTreeMap;
@@ -16,21 +22,25 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use mio::Events;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use ullim_broker::{Relayed, ShardId, ShardInbox};
+use ullim_broker::{Histogram, Relayed, ShardId, ShardInbox};
 use ullim_hub::{ConnectionId, Finished, Hub, Setup, Transport, Work};
 use ullim_protocol::codes;
 use ullim_protocol::websocket::Limits;
 
+use crate::address::Addresses;
 use crate::config::Config;
-use crate::counters::{Counters, Published};
+use crate::counters::{Counters, Published, TlsCounters};
 use crate::handshake::Rules;
 use crate::listener::Arrival;
-use crate::shard::arrivals::Handshakes;
+use crate::pages::Pages;
+use crate::shard::arrivals::{ArrivingSockets, Key};
 use crate::shard::sockets::Sockets;
 use crate::socket::Socket;
+use crate::tls::Job;
 use crate::websocket::Frames;
+
+pub(crate) use securing::Securing;
 
 /// The most bytes taken from a socket by one read. One buffer of this size serves all of a shard's connections.
 const READ_BYTES: usize = 64 << 10;
@@ -57,6 +67,10 @@ pub(crate) struct ShardSetup {
     pub(crate) hub: Setup,
     pub(crate) inbox: ShardInbox,
     pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    /// None without a listener with TLS.
+    pub(crate) securing: Option<Securing>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) pages: Pages,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) published: Arc<Published>,
 }
@@ -65,7 +79,10 @@ pub(crate) struct Shard {
     sockets: Sockets,
     events: Events,
     hub: Hub<Socket, Frames>,
-    handshakes: Handshakes,
+    arriving: ArrivingSockets,
+    securing: Option<Securing>,
+    addresses: Arc<Addresses>,
+    pages: Pages,
     rules: Rules,
     limits: Limits,
     inbox: ShardInbox,
@@ -75,14 +92,14 @@ pub(crate) struct Shard {
     arrivals: mpsc::Receiver<Arrival>,
     orders: mpsc::Receiver<Order>,
     work: FuturesUnordered<WaitFor>,
-    /// Plain HTTP connections.
-    http: JoinSet<()>,
     /// Connections that had their share of this turn and more to read.
     unfinished: Vec<ConnectionId>,
     buffer: Vec<u8>,
     started: Instant,
     tick: Duration,
     refused: BTreeMap<u16, u64>,
+    handshake_duration: Histogram,
+    tls: TlsCounters,
     published: Arc<Published>,
     draining: Option<(Instant, oneshot::Sender<()>)>,
 }
@@ -94,6 +111,7 @@ enum Wake {
     Sockets,
     Relay,
     Arrival(Arrival),
+    Worked(Job<Key>),
     Finished(Finished),
     Order(Option<Order>),
     Tick,
@@ -102,7 +120,7 @@ enum Wake {
 impl Shard {
     /// A shard without connections. Must be called within the runtime that will run it.
     pub(crate) fn new(setup: ShardSetup) -> io::Result<Self> {
-        let ShardSetup { id, config, hub, inbox, arrivals, orders, published } = setup;
+        let ShardSetup { id, config, hub, inbox, arrivals, securing, addresses, pages, orders, published } = setup;
         let limits = Limits { message_bytes: config.message_bytes, fragments: config.message_fragments };
         let transport = Transport { message_bytes: config.message_bytes, close_timeout: config.close_timeout };
         let tick = (hub.config.ping_interval / 256).clamp(Duration::from_millis(1), TICK);
@@ -110,8 +128,15 @@ impl Shard {
             sockets: Sockets::new()?,
             events: Events::with_capacity(EVENTS),
             hub: Hub::new(hub, id, Frames, transport),
-            handshakes: Handshakes::new(config.handshake_timeout),
-            rules: Rules { header_bytes: config.header_bytes, origins: config.origins },
+            arriving: ArrivingSockets::new(config.handshake_timeout),
+            securing,
+            addresses,
+            pages,
+            rules: Rules {
+                header_bytes: config.header_bytes,
+                origins: config.origins,
+                trusted: config.trusted_proxies,
+            },
             limits,
             inbox,
             backlog: Vec::new(),
@@ -119,12 +144,13 @@ impl Shard {
             arrivals,
             orders,
             work: FuturesUnordered::new(),
-            http: JoinSet::new(),
             unfinished: Vec::new(),
             buffer: vec![0; READ_BYTES],
             started: Instant::now(),
             tick,
             refused: BTreeMap::new(),
+            handshake_duration: Histogram::default(),
+            tls: TlsCounters::default(),
             published,
             draining: None,
         })
@@ -163,7 +189,7 @@ impl Shard {
             Some(arrival) = self.arrivals.recv() => Wake::Arrival(arrival),
             Some(finished) = self.work.next() => Wake::Finished(finished),
             order = self.orders.recv(), if self.draining.is_none() => Wake::Order(order),
-            Some(_) = self.http.join_next() => Wake::Tick,
+            job = Securing::next(&mut self.securing) => Wake::Worked(job),
             _ = ticks.tick() => Wake::Tick,
         }
     }
@@ -172,6 +198,7 @@ impl Shard {
         match wake {
             Wake::Sockets => self.look_at_sockets(),
             Wake::Arrival(arrival) => self.take_arrivals(arrival),
+            Wake::Worked(job) => self.take_worked(job),
             Wake::Finished(finished) => self.hub.finished(finished),
             Wake::Order(Some(Order::Drain { window, drained })) => self.drain(window, drained),
             // The gateway is gone without a drain: there is nobody to serve.
@@ -186,13 +213,16 @@ impl Shard {
             if let Ok(arrival) = self.arrivals.try_recv() {
                 self.take_arrivals(arrival);
             }
+            while let Some(job) = self.securing.as_mut().and_then(Securing::next_now) {
+                self.take_worked(job);
+            }
             while let Some(Some(finished)) = self.work.next().now_or_never() {
                 self.hub.finished(finished);
             }
         }
         self.relay();
         self.go_on_reading();
-        self.time_out_handshakes();
+        self.time_out_arriving();
         self.work.extend(self.hub.take_work().into_iter().map(Work::into_future));
     }
 
@@ -217,11 +247,11 @@ impl Shard {
         }
         for event in &events {
             let ended = event.is_read_closed() || event.is_error();
-            if let Some(index) = Handshakes::index_of(event.token()) {
-                self.advance_handshake(index);
+            if let Some(index) = ArrivingSockets::index_of(event.token()) {
+                self.advance(index);
             } else if let Some(id) = self.hub.connection_in(event.token().0) {
                 if event.is_writable() {
-                    self.hub.writable(id);
+                    self.writable(id);
                 }
                 if event.is_readable() || ended {
                     self.read(id, ended);
@@ -231,8 +261,17 @@ impl Shard {
         self.events = events;
     }
 
+    /// What was encrypted for a peer goes out before what was not.
+    fn writable(&mut self, id: ConnectionId) {
+        match self.hub.outlet(id).map(Socket::flush) {
+            Some(Ok(true)) => self.hub.writable(id),
+            Some(Err(_)) => self.hub.lost(id),
+            Some(Ok(false)) | None => {}
+        }
+    }
+
     fn drain(&mut self, window: Duration, drained: oneshot::Sender<()>) {
-        self.refuse_handshakes();
+        self.refuse_arriving();
         self.hub.close_all(&codes::GOING_AWAY, "this node is shutting down: connect to another");
         self.draining = Some((Instant::now() + window, drained));
     }
@@ -253,6 +292,12 @@ impl Shard {
     }
 
     fn publish_counters(&self) {
-        self.published.publish(Counters { hub: self.hub.counters(), handshakes_refused: self.refused.clone() });
+        self.published.publish(Counters {
+            hub: self.hub.counters(),
+            handshakes_refused: self.refused.clone(),
+            handshake_duration: self.handshake_duration,
+            tls: self.tls,
+            ..Counters::default()
+        });
     }
 }

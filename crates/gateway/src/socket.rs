@@ -1,20 +1,20 @@
 //! One connection's two ends: what is written, and what is left of what was read.
 
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::net::Shutdown;
+use std::io::{self, IoSlice};
 
 use mio::net::TcpStream;
 use ullim_hub::Outlet;
 use ullim_protocol::websocket::Decoder;
 
-use crate::capacity::Permit;
+use crate::listener::Place;
+use crate::stream::{Stream, Taken};
 
 /// A client's socket. Small: it lies in the hub's table of connections.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     /// `None` between messages.
     input: Option<Box<Input>>,
-    _permit: Permit,
+    place: Place,
 }
 
 /// What of a client's bytes has not become a command yet.
@@ -26,17 +26,22 @@ pub(crate) struct Input {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, permit: Permit) -> Self {
-        Self { stream, input: None, _permit: permit }
+    pub(crate) fn new(stream: Stream, place: Place) -> Self {
+        Self { stream, input: None, place }
     }
 
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    pub(crate) fn tcp(&mut self) -> &mut TcpStream {
+        self.stream.tcp()
     }
 
-    /// Reads what is there; `None` if nothing is.
-    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        would_block(self.stream.read(into))
+    /// Reads what is there.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<Taken> {
+        self.stream.read(into)
+    }
+
+    /// Sends what was written and is still here; whether it is all out.
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+        self.stream.flush()
     }
 
     /// Takes out what is left of the input, to be put back with [`keep`](Self::keep).
@@ -57,24 +62,14 @@ impl Socket {
 
 impl Outlet for Socket {
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let written = match buffers {
-            [buffer] => self.stream.write(buffer),
-            _ => self.stream.write_vectored(buffers),
-        };
-        would_block(written).map(Option::unwrap_or_default)
+        self.stream.write(buffers)
+    }
+
+    fn admitted(&mut self) {
+        self.place.admitted();
     }
 
     fn finish(&mut self) {
-        // Where this fails the connection is gone already, and the next read says so.
-        let _ = self.stream.shutdown(Shutdown::Write);
-    }
-}
-
-/// Distinguishes "not now" from an error.
-pub(crate) fn would_block(result: io::Result<usize>) -> io::Result<Option<usize>> {
-    match result {
-        Ok(count) => Ok(Some(count)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+        self.stream.finish();
     }
 }

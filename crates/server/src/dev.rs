@@ -68,6 +68,9 @@ fn settings(variables: Vec<(String, String)>, flags: Vec<(String, String)>) -> R
     let layers = Layers { document: Some(document), variables, flags: secrets.into_iter().chain(flags).collect() };
     let settings = configuration::load(&layers)?.settings;
     only_loopback("client.listen", settings.client.listen)?;
+    if let Some(address) = settings.client.tls.listen {
+        only_loopback("client.tls.listen", address)?;
+    }
     only_loopback("internal.listen", settings.internal.listen)?;
     Ok(settings)
 }

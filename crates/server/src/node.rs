@@ -14,7 +14,7 @@ use ullim_broker::config::Kind;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, PayloadRules, Presence};
-use ullim_gateway::Gateway;
+use ullim_gateway::{Gateway, Pages};
 
 use crate::configuration::Settings;
 use crate::file_limit;
@@ -50,7 +50,8 @@ impl Node {
             presence,
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
-        let gateway = Arc::new(Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup)?);
+        let gateway =
+            Arc::new(Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, Pages::default())?);
 
         let readiness = Readiness::default();
         let state = ApiState {
@@ -82,7 +83,7 @@ impl Node {
 /// What a scrape of the metrics reads.
 fn counters(gateway: Arc<Gateway>) -> CounterSource {
     CounterSource::new(move || {
-        let ullim_gateway::Counters { hub, handshakes_refused } = gateway.counters();
+        let ullim_gateway::Counters { hub, handshakes_refused, .. } = gateway.counters();
         ClientCounters { hub, handshakes_refused }
     })
 }

@@ -5,7 +5,7 @@ use super::*;
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
 
 fn rules() -> Rules {
-    Rules { header_bytes: 1000, origins: vec!["https://good.example".to_owned()] }
+    Rules { header_bytes: 1000, origins: vec!["https://good.example".to_owned()], trusted: Vec::new() }
 }
 
 /// A good request with one line replaced by another (empty: left out).
@@ -24,7 +24,7 @@ fn request_with(line: &str, replacement: &str) -> String {
 }
 
 fn opened(request: &str) -> Opening {
-    open(request.as_bytes(), &rules())
+    open(request.as_bytes(), &rules(), false)
 }
 
 fn status(request: &str) -> u16 {
@@ -61,7 +61,7 @@ fn the_first_known_subprotocol_is_chosen() {
 fn frames_may_follow_the_request() {
     let request = request_with("", "");
     let length = request.len();
-    match open((request + "\u{81}").as_bytes(), &rules()) {
+    match open((request + "\u{81}").as_bytes(), &rules(), false) {
         Opening::Accepted(accepted) => assert_eq!(accepted.request_bytes, length),
         other => panic!("{other:?}"),
     }
@@ -103,18 +103,59 @@ fn origins_are_compared_exactly() {
     let from = |origin: &str| request_with(KEY, &format!("{KEY}\r\nOrigin: {origin}"));
     assert!(matches!(opened(&from("https://good.example")), Opening::Accepted(_)));
     let evil = [
+        "",
+        "*",
         "null",
         "https://evil.example",
         "https://good.example.evil.example",
+        "https://good.example.",
         "https://evilgood.example",
+        "https://good.exampl",
+        "https://good",
         "http://good.example",
         "https://good.example:444",
+        "https://good.example:443",
+        "https://good.example/",
+        "https://user@good.example",
         "https://GOOD.example",
-        "https://good.example\r\nOrigin: https://good.example",
+        "HTTPS://good.example",
+        "https://good.example, https://good.example",
+        "https://good.example https://evil.example",
     ];
     for origin in evil {
-        assert!([400, 403].contains(&status(&from(origin))), "{origin}");
+        assert_eq!(status(&from(origin)), 403, "{origin}");
     }
+    for second in ["https://good.example", "https://evil.example"] {
+        assert_eq!(status(&from(&format!("https://good.example\r\nOrigin: {second}"))), 400, "{second}");
+    }
+}
+
+#[test]
+fn an_odd_origin_is_let_in_only_where_it_is_listed() {
+    for origin in ["null", "https://good.example:443", "https://GOOD.example"] {
+        let request = request_with(KEY, &format!("{KEY}\r\nOrigin: {origin}"));
+        let rules = Rules { origins: vec![origin.to_owned()], ..rules() };
+        assert!(matches!(open(request.as_bytes(), &rules, false), Opening::Accepted(_)), "{origin}");
+    }
+}
+
+#[test]
+fn the_client_is_whom_a_proxy_names_and_nobody_else_is_asked() {
+    let rules = Rules { trusted: vec!["10.0.0.0/8".parse().unwrap()], ..rules() };
+    let client = |proxied, header: &str| {
+        let request = request_with(KEY, &format!("{KEY}\r\n{header}"));
+        match open(request.as_bytes(), &rules, proxied) {
+            Opening::Accepted(accepted) => Ok(accepted.client.map(|client| client.to_string())),
+            Opening::Refused(refused) => Err(refused.status),
+            other => panic!("{other:?}"),
+        }
+    };
+    let spoken_for = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.7, 10.0.0.2";
+    assert_eq!(client(true, spoken_for), Ok(Some("203.0.113.7".to_owned())));
+    assert_eq!(client(false, spoken_for), Ok(None), "anybody can write this header");
+    assert_eq!(client(true, "Forwarded: for=203.0.113.7"), Ok(None));
+    assert_eq!(client(true, "X-Forwarded-For: unknown"), Err(400));
+    assert_eq!(client(false, "X-Forwarded-For: unknown"), Ok(None));
 }
 
 #[test]
@@ -128,5 +169,18 @@ fn heads_are_bounded() {
 
 #[test]
 fn what_is_no_upgrade_is_http() {
-    assert_eq!(opened("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), Opening::Http);
+    let plain = |target: &str| match opened(&format!("HEAD {target} HTTP/1.1\r\nHost: a\r\n\r\n")) {
+        Opening::Plain(PlainRequest { method, path, query, client: None }) => (method, path, query),
+        other => panic!("{target} is {other:?}"),
+    };
+    for (target, path, query) in [
+        ("/", "/", None),
+        ("/a?b=c?d", "/a", Some("b=c?d")),
+        ("/a?", "/a", Some("")),
+        ("http://a.example/b?c", "/b", Some("c")),
+        ("http://a.example", "/", None),
+        ("/a?b=http://c/d", "/a", Some("b=http://c/d")),
+    ] {
+        assert_eq!(plain(target), ("HEAD".to_owned(), path.to_owned(), query.map(str::to_owned)), "{target}");
+    }
 }

@@ -1,92 +1,116 @@
-//! From an accepted socket to a connection of the hub: the opening handshake.
+//! Sockets on their way to become connections of the hub: a table, a deadline for each, and which step is next.
 
 use std::collections::VecDeque;
-use std::io::{Read as _, Write as _};
-use std::net::Shutdown;
 use std::time::Duration;
 
 use mio::Token;
 use mio::net::TcpStream;
 use slab::Slab;
 use tokio::time::Instant;
-use ullim_hub::ConnectionId;
 
 use super::{ARRIVALS_PER_TURN, Shard};
-use crate::handshake::{Accepted, Opening, Refused, open};
-use crate::http;
+use crate::answer::{Answer, Refused};
 use crate::listener::{Arrival, Place};
-use crate::socket::{Socket, would_block};
+use crate::stream::Stream;
+use crate::tls::Session;
 
-/// How many reads a handshake may need when an event comes.
-const READS: usize = 64;
+/// What tells an arriving socket's events from a connection's.
+const ARRIVING: usize = 1 << (usize::BITS - 1);
 
-/// What tells a handshake's events from a connection's.
-const HANDSHAKE: usize = 1 << (usize::BITS - 1);
-
-/// Sockets that have not sent their whole request yet, or that were refused and have still to end.
-pub(super) struct Handshakes {
-    slab: Slab<Handshake>,
+/// Sockets that have not sent their whole request yet, or that were answered and have still to end.
+pub(super) struct ArrivingSockets {
+    pub(super) slab: Slab<Arriving>,
     deadlines: VecDeque<(Instant, Key)>,
     timeout: Duration,
     next_serial: u64,
 }
 
-/// A handshake. `serial` tells it from others that have been in the same place.
+/// An arriving socket. `serial` tells it from others that have been in the same place.
 #[derive(Debug, Clone, Copy)]
-struct Key {
-    index: usize,
+pub(crate) struct Key {
+    pub(super) index: usize,
     serial: u64,
 }
 
-struct Handshake {
+pub(super) struct Arriving {
     serial: u64,
-    stream: TcpStream,
-    place: Place,
-    /// What has come of the request.
-    request: Vec<u8>,
-    /// Answered with an error: what still comes is thrown away.
-    refused: bool,
+    deadline: Instant,
+    pub(super) stage: Stage,
+    pub(super) accepted: Instant,
+    pub(super) proxied: bool,
+    pub(super) place: Place,
+    /// What it will be told, whatever it asks for.
+    pub(super) refused: Option<Box<Refused>>,
     /// Among the shard's sockets.
-    watched: bool,
+    pub(super) watched: bool,
 }
 
-impl Handshakes {
+/// What happens next.
+pub(super) enum Stage {
+    /// The TLS handshake waits for the peer.
+    Securing(Box<Session>),
+    /// It waits for room with the workers.
+    Queued(Box<Session>),
+    /// A worker has it.
+    AtWork,
+    /// This has come of the request.
+    Asking { stream: Stream, request: Vec<u8> },
+    /// It is being answered; `finished`: the answer is out, and what still comes is thrown away.
+    Answering { stream: Stream, answer: Answer, finished: bool },
+}
+
+impl ArrivingSockets {
     pub(super) fn new(timeout: Duration) -> Self {
         Self { slab: Slab::new(), deadlines: VecDeque::new(), timeout, next_serial: 0 }
     }
 
-    /// The place of the handshake that an event is about, if it is about one.
+    /// The place of the socket that an event is about, if it is about one of these.
     pub(super) fn index_of(token: Token) -> Option<usize> {
-        (token.0 & HANDSHAKE != 0).then_some(token.0 & !HANDSHAKE)
+        (token.0 & ARRIVING != 0).then_some(token.0 & !ARRIVING)
     }
 
-    fn token(index: usize) -> Token {
-        Token(index | HANDSHAKE)
+    /// The key of the socket in a place.
+    pub(super) fn key(&self, index: usize) -> Option<Key> {
+        self.slab.get(index).map(|arriving| Key { index, serial: arriving.serial })
     }
 
-    fn insert(&mut self, stream: TcpStream, place: Place) -> usize {
+    /// The socket that a key was made for, if it is still there.
+    pub(super) fn get(&mut self, key: Key) -> Option<&mut Arriving> {
+        self.slab.get_mut(key.index).filter(|arriving| arriving.serial == key.serial)
+    }
+
+    /// Forgets a socket, which closes it unless its stream was taken out.
+    pub(super) fn remove(&mut self, index: usize) -> Option<Arriving> {
+        self.slab.try_remove(index)
+    }
+
+    fn insert(&mut self, arrival: Arrival, stage: Stage) -> usize {
         self.next_serial += 1;
-        let serial = self.next_serial;
-        let request = Vec::new();
-        let handshake = Handshake { serial, stream, place, request, refused: false, watched: false };
-        let index = self.slab.insert(handshake);
+        let Arrival { accepted, proxied, place, refused, .. } = arrival;
+        let (serial, deadline, refused) = (self.next_serial, Instant::now(), refused.map(Box::new));
+        let index =
+            self.slab.insert(Arriving { serial, deadline, stage, accepted, proxied, place, refused, watched: false });
         self.start_timer(index);
         index
     }
 
-    fn start_timer(&mut self, index: usize) {
-        let serial = self.slab[index].serial;
-        self.deadlines.push_back((Instant::now() + self.timeout, Key { index, serial }));
+    /// Gives a socket its time, from now on.
+    pub(super) fn start_timer(&mut self, index: usize) {
+        if let Some(arriving) = self.slab.get_mut(index) {
+            arriving.deadline = Instant::now() + self.timeout;
+            self.deadlines.push_back((arriving.deadline, Key { index, serial: arriving.serial }));
+        }
     }
 
-    /// The next handshake whose time is over.
+    /// The next socket whose time is over.
     fn next_overdue(&mut self, now: Instant) -> Option<usize> {
         while let Some((deadline, key)) = self.deadlines.front().copied() {
             if deadline > now {
                 return None;
             }
             self.deadlines.pop_front();
-            if self.slab.get(key.index).is_some_and(|handshake| handshake.serial == key.serial) {
+            // It may have been given more time since.
+            if self.get(key).is_some_and(|arriving| arriving.deadline == deadline) {
                 return Some(key.index);
             }
         }
@@ -103,135 +127,80 @@ impl Shard {
         }
     }
 
-    fn take_arrival(&mut self, Arrival { stream, place }: Arrival) {
-        let index = self.handshakes.insert(TcpStream::from_std(stream), place);
-        // Often the request is there already; else the socket is watched.
-        if self.advance_handshake(index) {
-            self.watch(index);
-        }
-    }
-
-    fn watch(&mut self, index: usize) {
-        let Some(handshake) = self.handshakes.slab.get_mut(index) else { return };
-        handshake.watched = true;
-        if let Err(error) = self.sockets.watch(&mut handshake.stream, Handshakes::token(index)) {
-            tracing::debug!(%error, "a socket cannot be watched");
-            self.handshakes.slab.remove(index);
-        }
-    }
-
-    /// Reads on; whether the handshake is still there and has to be watched.
-    pub(super) fn advance_handshake(&mut self, index: usize) -> bool {
-        for _ in 0..READS {
-            let Some(handshake) = self.handshakes.slab.get_mut(index) else { return false };
-            let count = match would_block(handshake.stream.read(&mut self.buffer)) {
-                Ok(None) => return true,
-                Ok(Some(0)) | Err(_) => {
-                    self.handshakes.slab.remove(index);
-                    return false;
-                }
-                Ok(Some(count)) => count,
-            };
-            if handshake.refused {
-                continue;
-            }
-            handshake.request.extend_from_slice(&self.buffer[..count]);
-            let opening = match handshake.place {
-                _ if self.draining.is_some() => Opening::Refused(Refused::draining()),
-                Place::Full(_) if is_head_complete(&handshake.request) => Opening::Refused(Refused::full()),
-                _ => open(&handshake.request, &self.rules),
-            };
-            match opening {
-                Opening::Incomplete => {}
-                Opening::Refused(refused) => self.refuse(index, &refused),
-                Opening::Accepted(accepted) => {
-                    self.accept(index, accepted);
-                    return false;
-                }
-                Opening::Http => {
-                    self.hand_to_http(index);
-                    return false;
-                }
-            }
-        }
-        // Far more than a request may have: it was refused, and floods us all the same.
-        self.handshakes.slab.remove(index);
-        false
-    }
-
-    fn refuse(&mut self, index: usize, refused: &Refused) {
-        *self.refused.entry(refused.status).or_default() += 1;
-        let Some(handshake) = self.handshakes.slab.get_mut(index) else { return };
-        handshake.refused = true;
-        handshake.request = Vec::new();
-        // A few hundred bytes into an empty socket: what it does not take is lost on this client alone. Then the
-        // client is left to end, because closing with unread input would take the answer from it.
-        let _ = handshake.stream.write(&refused.response());
-        let _ = handshake.stream.shutdown(Shutdown::Write);
-    }
-
-    fn accept(&mut self, index: usize, accepted: Accepted) {
-        let Some(handshake) = self.handshakes.slab.try_remove(index) else { return };
-        let Handshake { mut stream, place, mut request, watched, .. } = handshake;
-        // An empty socket takes 200 bytes at once; if not, the client is beyond help.
-        if !matches!(stream.write(&accepted.response), Ok(written) if written == accepted.response.len()) {
-            return;
-        }
-        let id = self.hub.open(Socket::new(stream, place.into_permit()), accepted.wire);
-        if self.watch_connection(id, watched) {
-            self.feed(id, &mut request[accepted.request_bytes..]);
-        }
-    }
-
-    fn watch_connection(&mut self, id: ConnectionId, watched: bool) -> bool {
-        let Some(socket) = self.hub.outlet(id) else { return false };
-        let token = Token(id.slot() as usize);
-        let result = match watched {
-            true => self.sockets.rename(socket.stream(), token),
-            false => self.sockets.watch(socket.stream(), token),
+    fn take_arrival(&mut self, mut arrival: Arrival) {
+        let Some(stream) = arrival.stream.take().map(TcpStream::from_std) else { return };
+        let stage = match (arrival.secure, &self.securing) {
+            (false, _) => Stage::Asking { stream: Stream::Plain(stream), request: Vec::new() },
+            (true, Some(securing)) => match securing.begin(stream) {
+                Ok(session) => Stage::Securing(session),
+                Err(error) => return tracing::error!(%error, "a TLS handshake cannot begin"),
+            },
+            // No such listener, no such arrival.
+            (true, None) => return,
         };
-        match result {
-            Ok(()) => true,
+        let is_plain = matches!(stage, Stage::Asking { .. });
+        let index = self.arriving.insert(arrival, stage);
+        // Often the whole request is there already, and the socket never watched as one that arrives.
+        if is_plain && self.advance(index) {
+            self.watch(index);
+        } else if !is_plain && self.watch(index) {
+            self.advance(index);
+        }
+    }
+
+    /// Whether it worked.
+    fn watch(&mut self, index: usize) -> bool {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+        let tcp = match &mut arriving.stage {
+            Stage::Securing(session) | Stage::Queued(session) => session.tcp(),
+            Stage::Asking { stream, .. } | Stage::Answering { stream, .. } => stream.tcp(),
+            // It was watched before a worker got it.
+            Stage::AtWork => return true,
+        };
+        match self.sockets.watch(tcp, Token(index | ARRIVING)) {
+            Ok(()) => arriving.watched = true,
             Err(error) => {
                 tracing::debug!(%error, "a socket cannot be watched");
-                self.hub.lost(id);
-                false
+                self.arriving.remove(index);
+                return false;
             }
         }
+        true
     }
 
-    fn hand_to_http(&mut self, index: usize) {
-        let Some(mut handshake) = self.handshakes.slab.try_remove(index) else { return };
-        if handshake.watched && self.sockets.unwatch(&mut handshake.stream).is_err() {
-            return;
+    /// Does what can be done for an arriving socket now; whether it is still one, and has to be watched.
+    pub(super) fn advance(&mut self, index: usize) -> bool {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+        match &arriving.stage {
+            Stage::Securing(_) => self.shake_hands(index),
+            Stage::Queued(_) | Stage::AtWork => true,
+            Stage::Asking { .. } => self.read_request(index),
+            Stage::Answering { .. } => self.go_on_answering(index),
         }
-        let Handshake { stream, request, place, .. } = handshake;
-        self.http.spawn(http::serve(stream.into(), request, place.into_permit()));
     }
 
     /// Answers those that have not sent their whole request: this node is ending.
-    pub(super) fn refuse_handshakes(&mut self) {
-        let pending = self.handshakes.slab.iter().filter(|(_, handshake)| !handshake.refused);
-        let pending: Vec<usize> = pending.map(|(index, _)| index).collect();
-        for index in pending {
-            self.refuse(index, &Refused::draining());
-        }
-    }
-
-    /// Answers those that were too slow with 408; ends those that were refused and did not go.
-    pub(super) fn time_out_handshakes(&mut self) {
-        let now = Instant::now();
-        while let Some(index) = self.handshakes.next_overdue(now) {
-            if self.handshakes.slab[index].refused {
-                self.handshakes.slab.remove(index);
-            } else {
-                self.refuse(index, &Refused::timeout());
-                self.handshakes.start_timer(index);
+    pub(super) fn refuse_arriving(&mut self) {
+        let all: Vec<usize> = self.arriving.slab.iter().map(|(index, _)| index).collect();
+        for index in all {
+            match self.arriving.slab[index].stage {
+                Stage::Asking { .. } => drop(self.refuse(index, Refused::draining())),
+                Stage::Answering { .. } => {}
+                Stage::Securing(_) | Stage::Queued(_) | Stage::AtWork => drop(self.arriving.remove(index)),
             }
         }
     }
-}
 
-fn is_head_complete(request: &[u8]) -> bool {
-    request.windows(4).any(|window| window == b"\r\n\r\n")
+    /// Answers those that were too slow with 408; ends those that were answered and did not go.
+    pub(super) fn time_out_arriving(&mut self) {
+        let now = Instant::now();
+        while let Some(index) = self.arriving.next_overdue(now) {
+            match self.arriving.slab[index].stage {
+                Stage::Asking { .. } => drop(self.refuse(index, Refused::timeout())),
+                Stage::Answering { .. } => drop(self.arriving.remove(index)),
+                // There is no answer before there is a common key.
+                Stage::Securing(_) | Stage::Queued(_) | Stage::AtWork => self.break_off(index),
+            }
+        }
+    }
 }

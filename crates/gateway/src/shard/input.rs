@@ -3,8 +3,9 @@
 use ullim_hub::{ConnectionId, Reading};
 use ullim_protocol::websocket::{Event, OpCode, write_close, write_frame};
 
-use super::{READ_BYTES, Shard};
+use super::Shard;
 use crate::socket::Input;
+use crate::stream::Taken;
 use crate::websocket::{close_for, command};
 
 /// How many reads one connection gets in a turn while others wait.
@@ -26,10 +27,10 @@ impl Shard {
                 self.feed(id, &mut unread);
                 continue;
             }
-            let count = match socket.read(&mut self.buffer) {
-                Ok(Some(0)) | Err(_) => return self.hub.lost(id),
-                Ok(Some(count)) => count,
-                Ok(None) => return,
+            let (count, emptied) = match socket.read(&mut self.buffer) {
+                Ok(Taken::End) | Err(_) => return self.hub.lost(id),
+                Ok(Taken::Bytes { count, emptied }) => (count, emptied),
+                Ok(Taken::Nothing) => return,
             };
             if reading == Reading::Go {
                 self.hub.heard(id);
@@ -37,8 +38,8 @@ impl Shard {
                 self.feed(id, &mut buffer[..count]);
                 self.buffer = buffer;
             }
-            // A short read has emptied the socket, and the next byte makes a new event.
-            if count < READ_BYTES && !to_the_end {
+            // The next byte makes a new event.
+            if emptied && !to_the_end {
                 return;
             }
         }

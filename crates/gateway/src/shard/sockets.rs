@@ -37,11 +37,6 @@ impl Sockets {
         self.0.get_ref().registry().reregister(socket, token, BOTH)
     }
 
-    /// Watches a socket no longer.
-    pub(super) fn unwatch(&self, socket: &mut impl Source) -> io::Result<()> {
-        self.0.get_ref().registry().deregister(socket)
-    }
-
     /// Waits until there are events.
     pub(super) async fn ready(&self) {
         // It fails when the runtime ends, and nobody waits then.

@@ -67,6 +67,7 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("auth.jwks.refresh_interval", auth.jwks.refresh_interval),
         ("auth.jwks.min_refresh_interval", auth.jwks.min_refresh_interval),
         ("auth.jwks.timeout", auth.jwks.timeout),
+        ("client.tls.reload_interval", client.tls.reload_interval),
         ("broker.redis.ping_interval", broker.redis.ping_interval),
         ("broker.redis.ping_timeout", broker.redis.ping_timeout),
         ("broker.redis.command_timeout", broker.redis.command_timeout),
@@ -91,8 +92,18 @@ fn client(settings: &Settings, problems: &mut Vec<String>) {
     if client.shards > MAX_SHARDS {
         problems.push(format!("client.shards is {}: there can be at most {MAX_SHARDS}", client.shards));
     }
-    if client.listen == settings.internal.listen && client.listen.port() != 0 {
-        problems.push(format!("client.listen and internal.listen are both {}", client.listen));
+    let listeners = [
+        ("client.listen", Some(client.listen)),
+        ("client.tls.listen", client.tls.listen),
+        ("internal.listen", Some(settings.internal.listen)),
+    ];
+    for (index, (key, address)) in listeners.iter().enumerate() {
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        let same = listeners[index + 1..].iter().filter(|(_, other)| *other == Some(address));
+        problems.extend(same.map(|(other, _)| format!("{key} and {other} are both {address}")));
+    }
+    if let Err(error) = ullim_gateway::check_certificate(&client.tls) {
+        problems.push(error.to_string());
     }
     let files = file_limit::raise();
     if let Some(connections) = client.max_connections

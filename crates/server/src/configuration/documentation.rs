@@ -6,6 +6,16 @@ use serde_json::Value;
 
 use super::keys::Keys;
 
+/// Keys that are not set by default.
+const UNSET: [&str; 6] = [
+    "client.max_connections",
+    "client.tls.listen",
+    "client.tls.certificate",
+    "client.tls.key",
+    "internal.api_key",
+    "auth.hs256_secret",
+];
+
 /// The first two cells of each row that begins with a key.
 fn documented() -> BTreeMap<String, String> {
     let page = include_str!("../../../../docs/configuration.md");
@@ -30,7 +40,7 @@ fn the_documented_defaults_are_the_real_ones() {
     let documented = documented();
     for (key, default) in Keys::new().leaves(&[]) {
         let cell = &documented[&key];
-        let unset = ["client.max_connections", "internal.api_key", "auth.hs256_secret"].contains(&key.as_str());
+        let unset = UNSET.contains(&key.as_str());
         let expected = match default {
             _ if unset => "–".to_owned(),
             Value::Null => "–".to_owned(),

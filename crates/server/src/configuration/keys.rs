@@ -2,6 +2,7 @@
 //! be.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use ullim_auth::{KeyConfig, Secret};
@@ -53,6 +54,9 @@ impl Keys {
         let mut settings = Settings::default();
         // An option that is not set would not show what it takes.
         settings.client.max_connections = Some(0);
+        settings.client.tls.listen = Some(settings.client.listen);
+        settings.client.tls.certificate = Some(PathBuf::new());
+        settings.client.tls.key = Some(PathBuf::new());
         settings.internal.api_key = Some(Secret::default());
         settings.auth.hs256_secret = Some(Secret::default());
         settings.auth.keys = BTreeMap::from([(ANY_KID.to_owned(), KeyConfig::default())]);

@@ -1,0 +1,147 @@
+//! TLS handshakes: the shard moves their bytes, workers do their mathematics.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use rustls::ServerConfig;
+use tokio::sync::mpsc;
+
+use super::Shard;
+use super::arrivals::{Key, Stage};
+use crate::stream::Stream;
+use crate::tls::{Job, Progress, Session, Workers};
+
+/// What a shard needs for TLS handshakes.
+pub(crate) struct Securing {
+    config: Arc<ServerConfig>,
+    workers: Workers<Key>,
+    back: mpsc::Sender<Job<Key>>,
+    worked: mpsc::Receiver<Job<Key>>,
+    at_work: usize,
+    /// Who waits for room with the workers; they are as bounded as connections are.
+    queue: VecDeque<Key>,
+}
+
+impl Securing {
+    /// The most handshakes of a shard that are with the workers at a time.
+    pub(crate) const AT_WORK: usize = 64;
+
+    /// `workers` must have room for [`AT_WORK`](Self::AT_WORK) handshakes of each shard.
+    pub(crate) fn new(config: Arc<ServerConfig>, workers: Workers<Key>) -> Self {
+        let (back, worked) = mpsc::channel(Self::AT_WORK);
+        Self { config, workers, back, worked, at_work: 0, queue: VecDeque::new() }
+    }
+
+    /// A session for a socket on which nothing has been said.
+    pub(super) fn begin(&self, stream: TcpStream) -> Result<Box<Session>, rustls::Error> {
+        Session::new(stream, Arc::clone(&self.config)).map(Box::new)
+    }
+
+    /// The next handshake that a worker has done with. Never, if there is no TLS.
+    pub(super) async fn next(securing: &mut Option<Self>) -> Job<Key> {
+        if let Some(securing) = securing
+            && let Some(job) = securing.worked.recv().await
+        {
+            return job;
+        }
+        std::future::pending().await
+    }
+
+    /// The same, if there is one already.
+    pub(super) fn next_now(&mut self) -> Option<Job<Key>> {
+        self.worked.try_recv().ok()
+    }
+
+    /// Gives a handshake to the workers, or back if they have enough.
+    fn send(&mut self, key: Key, session: Box<Session>) -> Result<(), Box<Session>> {
+        if self.at_work == Self::AT_WORK {
+            return Err(session);
+        }
+        let job = Job { key, session, result: Ok(()), back: self.back.clone() };
+        self.workers.send(job).map_err(|job| job.session)?;
+        self.at_work += 1;
+        Ok(())
+    }
+}
+
+impl Shard {
+    /// Moves a handshake's bytes; whether the socket is still arriving.
+    pub(super) fn shake_hands(&mut self, index: usize) -> bool {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+        let Stage::Securing(session) = &mut arriving.stage else { return true };
+        match session.shake_hands() {
+            Ok(Progress::Waits) => true,
+            Ok(Progress::HasWork) => {
+                self.give_to_workers(index);
+                true
+            }
+            Ok(Progress::Established) => {
+                self.tls.handshakes += 1;
+                self.tls.resumed += u64::from(session.is_resumed());
+                self.set_stage(index, |stage| match stage {
+                    Stage::Securing(session) => Stage::Asking { stream: Stream::Tls(session), request: Vec::new() },
+                    other => other,
+                });
+                // The request may have come with the last of the handshake, and makes no event of its own then.
+                self.read_request(index)
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a TLS handshake was broken off");
+                self.break_off(index);
+                false
+            }
+        }
+    }
+
+    /// A worker has done with a handshake.
+    pub(super) fn take_worked(&mut self, job: Job<Key>) {
+        let Some(securing) = &mut self.securing else { return };
+        securing.at_work -= 1;
+        while let Some(next) = securing.queue.pop_front() {
+            // Those whose time is over are gone.
+            if self.arriving.get(next).is_some() {
+                self.give_to_workers(next.index);
+                break;
+            }
+        }
+        let Job { key, mut session, result, .. } = job;
+        let Some(arriving) = self.arriving.get(key) else { return };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a TLS handshake has failed");
+            // The alert says why, if the peer takes it.
+            let _ = session.flush();
+            return self.break_off(key.index);
+        }
+        arriving.stage = Stage::Securing(session);
+        self.shake_hands(key.index);
+    }
+
+    /// Ends a socket whose handshake has failed.
+    pub(super) fn break_off(&mut self, index: usize) {
+        self.tls.failures += 1;
+        self.arriving.remove(index);
+    }
+
+    fn give_to_workers(&mut self, index: usize) {
+        let (Some(key), Some(securing)) = (self.arriving.key(index), &mut self.securing) else { return };
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return };
+        arriving.stage = match std::mem::replace(&mut arriving.stage, Stage::AtWork) {
+            Stage::Securing(session) | Stage::Queued(session) => match securing.send(key, session) {
+                Ok(()) => Stage::AtWork,
+                Err(session) => {
+                    securing.queue.push_back(key);
+                    Stage::Queued(session)
+                }
+            },
+            other => other,
+        };
+    }
+
+    /// Moves a socket on to what `change` makes of its stage.
+    pub(super) fn set_stage(&mut self, index: usize, change: impl FnOnce(Stage) -> Stage) {
+        if let Some(arriving) = self.arriving.slab.get_mut(index) {
+            arriving.stage = change(std::mem::replace(&mut arriving.stage, Stage::AtWork));
+        }
+    }
+}
