@@ -17,6 +17,7 @@ mod handshake;
 mod limits;
 mod memory;
 mod native;
+mod openapi;
 mod overload;
 mod pressure;
 mod relay;

@@ -56,6 +56,9 @@ codes! { ErrorCode, ERRORS:
     UNAVAILABLE = 111 "unavailable" retry "the broker cannot be reached, or did not answer in time";
     RATE_LIMITED = 112 "rate_limited" retry "more commands per second than `hub.commands_per_second`";
     SUBSCRIPTION_ENDED = 113 "subscription_ended" final "the subscription was ended by the node";
+    SUBSCRIPTION_EXPIRED = 114 "subscription_expired" final
+        "the subscription's token has expired: subscribe again with a new one";
+    NO_PRESENCE = 115 "no_presence" final "the channel's namespace keeps no presence";
 }
 
 codes! { CloseCode, CLOSES:
