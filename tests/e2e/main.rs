@@ -23,6 +23,7 @@ mod limits;
 mod members;
 mod memory;
 mod native;
+mod openapi;
 mod overload;
 mod presence;
 mod presence_faults;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use ullim_broker::Status;
 
-use crate::ApiState;
+use crate::Shared;
 
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
@@ -24,6 +24,10 @@ impl Readiness {
     /// The listeners are up.
     pub fn serving(&self) {
         self.0.store(SERVING, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) == DRAINING
     }
 
     /// The node is about to leave.
@@ -44,7 +48,8 @@ pub(crate) async fn live() -> Json<Report> {
     Json(Report { status: "live", reason: None })
 }
 
-pub(crate) async fn ready(State(state): State<ApiState>) -> (StatusCode, Json<Report>) {
+pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, Json<Report>) {
+    let state = &shared.state;
     let (code, status, reason) = judge(state.readiness.0.load(Ordering::Acquire), state.broker.status());
     (code, Json(Report { status, reason }))
 }

@@ -1,57 +1,77 @@
-//! The internal listener: health, metrics, and the HTTP API by which backends publish.
+//! The internal listener: health, metrics, and the HTTP API for backends.
 //!
 //! * [`health`]: whether this node lives, and whether clients should be sent to it
 //! * [`metrics`]: what it has counted, for Prometheus
-//! * `publish`: `POST /api/publish`
-//! * `refusal`: how a request is refused
+//! * `routes`: what there is; `openapi`: the same, described
+//! * `publish` (and `publication`, what is published), `presence`, `channels`, `control`: what backends ask for
+//! * `request`: the key, the limits and the body of a request (`page`: of one for a page); `refusal`: how one is refused
+//! * `listener`, `stall`: connections, and what bounds them
 
+mod channels;
 pub mod config;
+mod control;
 pub mod health;
+mod listener;
 pub mod metrics;
+mod openapi;
+mod page;
+mod presence;
+mod publication;
 mod publish;
+
 mod refusal;
+mod request;
+mod routes;
+mod stall;
 
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
-use axum::routing::{get, post};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use ullim_auth::Secret;
-use ullim_broker::Broker;
+use ullim_broker::{Broker, Presence};
 use ullim_hub::config::Namespaces;
 
+pub use config::Config;
 pub use health::Readiness;
 pub use metrics::{ClientCounters, CounterSource};
 
 /// What the listener speaks of.
 #[derive(Clone)]
 pub struct ApiState {
-    /// What backends have to know to publish; without it they cannot.
-    pub api_key: Option<Secret>,
-    /// Where they publish.
-    pub broker: Arc<dyn Broker>,
-    /// The namespaces that they may publish in.
-    pub namespaces: Arc<Namespaces>,
+    /// The key and the limits.
+    pub config: Config,
     /// The most bytes of a request's body.
     pub body_bytes: usize,
+    /// Where backends publish.
+    pub broker: Arc<dyn Broker>,
+    /// Who is where.
+    pub presence: Arc<dyn Presence>,
+    /// The namespaces that there are.
+    pub namespaces: Arc<Namespaces>,
     /// How far the node is.
     pub readiness: Readiness,
     /// What was counted on the clients' side.
     pub counters: CounterSource,
+    /// What tells this node's configuration from another.
+    pub config_hash: u64,
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) state: ApiState,
+    /// Requests to the HTTP API that may be served at once.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 /// Serves requests until `shutdown`, and ends those that are under way.
+///
+/// # Errors
+/// None at present: what befalls a connection is its own.
 pub async fn serve(listener: TcpListener, state: ApiState, shutdown: CancellationToken) -> io::Result<()> {
-    axum::serve(listener, router(state)).with_graceful_shutdown(shutdown.cancelled_owned()).await
-}
-
-fn router(state: ApiState) -> Router {
-    Router::new()
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(metrics::scrape))
-        .route("/api/publish", post(publish::publish))
-        .with_state(state)
+    let config = state.config.clone();
+    let places = Arc::new(Semaphore::new(config.max_requests.min(Semaphore::MAX_PERMITS)));
+    let shared = Arc::new(Shared { state, places });
+    listener::serve(listener, &config, routes::routes(&shared), shutdown).await
 }

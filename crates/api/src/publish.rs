@@ -1,104 +1,78 @@
-//! `POST /api/publish`: a backend's publication.
+//! `POST /api/publish` and `POST /api/publish_many`: a backend's publications.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use ullim_auth::Secret;
-use ullim_broker::{Answer, PublishRequest};
-use ullim_protocol::channel::ChannelName;
-use ullim_protocol::json::{Object, present};
-use ullim_protocol::publication::{Data, Headers, Kind};
-use ullim_protocol::session::SessionId;
+use serde::Serialize;
+use tokio::time::Instant;
+use ullim_broker::Answer;
 
-use crate::ApiState;
-use crate::refusal::Refusal;
+use crate::Shared;
+use crate::publication::{Content, for_many, for_one};
+use crate::refusal::{Refusal, Told};
+use crate::request::{Done, Order, channel, settled};
 
-/// The body of a request. An unknown field is an error: one that is misspelt would change what is published.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Publish<'a> {
-    channel: String,
-    #[serde(default, borrow, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    text: Option<String>,
-    b64: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
-    exclude: Option<String>,
+/// The most channels of one request.
+const MAX_CHANNELS: usize = 1000;
+
+/// The most publications of one request that wait for the broker, and about how many bytes: each is a copy of the data
+/// there.
+const WAITING: usize = 128;
+const WAITING_BYTES: usize = 4 << 20;
+
+pub(crate) async fn publish(State(shared): State<Arc<Shared>>, order: Order) -> Result<Json<Done>, Refusal> {
+    let (name, content) = for_one(&order.body)?;
+    let (channel, _) = channel(&shared, &name)?;
+    settled(shared.state.broker.publish(content.to(channel))).await?;
+    Ok(Json(Done {}))
 }
 
-pub(crate) async fn publish(
-    State(state): State<ApiState>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<serde_json::Value>, Refusal> {
-    authorise(state.api_key.as_ref(), &headers)?;
-    let body = read(body, state.body_bytes).await?;
-    let request = parse(&body)?;
-    let namespace = request.channel.namespace();
-    if !state.namespaces.0.contains_key(namespace) {
-        return Err(Refusal::Namespace(namespace.to_owned()));
-    }
-    match state.broker.publish(request) {
-        Answer::Ready(result) => result?,
-        Answer::Pending(later) => later.await?,
-    }
-    Ok(Json(serde_json::json!({})))
+/// What became of each channel, in the order of the request.
+#[derive(Serialize)]
+pub(crate) struct Results {
+    results: Vec<Outcome>,
 }
 
-fn authorise(key: Option<&Secret>, headers: &HeaderMap) -> Result<(), Refusal> {
-    let key = key.ok_or(Refusal::Off)?;
-    let given = headers.get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes);
-    let (scheme, given) = given.and_then(|given| given.split_at_checked("Bearer ".len())).ok_or(Refusal::Key)?;
-    let authorised = scheme.eq_ignore_ascii_case(b"Bearer ") && key.matches(given);
-    authorised.then_some(()).ok_or(Refusal::Key)
+#[derive(Serialize)]
+struct Outcome {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Told>,
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let mut causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-        match causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
-            true => Refusal::TooLarge(limit),
-            false => Refusal::Unreadable,
+pub(crate) async fn publish_many(State(shared): State<Arc<Shared>>, order: Order) -> Result<Json<Results>, Refusal> {
+    let (names, content) = for_many(&order.body, MAX_CHANNELS)?;
+    let at_once = (WAITING_BYTES / content.data.bytes().len().max(1)).clamp(1, WAITING);
+    let mut results = Vec::with_capacity(names.len());
+    // The broker answers in the order of the calls, or nearly.
+    let mut waiting = VecDeque::with_capacity(at_once);
+    for name in &names {
+        if waiting.len() == at_once {
+            results.extend(outcome(waiting.pop_front()).await);
         }
-    })
+        waiting.push_back(publish_one(&shared, name, &content, order.deadline));
+    }
+    while !waiting.is_empty() {
+        results.extend(outcome(waiting.pop_front()).await);
+    }
+    Ok(Json(Results { results }))
 }
 
-fn parse(body: &Bytes) -> Result<PublishRequest, Refusal> {
-    let Object(fields): Object<Publish> = serde_json::from_slice(body)
-        .map_err(|error| Refusal::Malformed(format!("the body is not a publication: {error}")))?;
-    let data = match (fields.data, fields.text, fields.b64) {
-        (Some(json), None, None) => Kind::Json.accept(body.slice_ref(json.get().as_bytes())).ok_or(Refusal::Data(
-            "\"data\" is nested too deep, or holds a number or an escape that cannot be carried",
-        ))?,
-        (None, Some(text), None) => Data::Text(text.into()),
-        (None, None, Some(b64)) => {
-            let bytes = STANDARD.decode(b64).map_err(|_| Refusal::Data("\"b64\" is not base64 with padding"))?;
-            Data::Binary(bytes.into())
-        }
-        _ => return Err(Refusal::Malformed("exactly one of \"data\", \"text\" and \"b64\" is needed".to_owned())),
+type Published = Result<Answer<Result<(), ullim_broker::PublishError>>, Refusal>;
+
+fn publish_one(shared: &Shared, name: &str, content: &Content, deadline: Instant) -> Published {
+    let (channel, _) = channel(shared, name)?;
+    if Instant::now() >= deadline {
+        return Err(Refusal::Untried(shared.state.config.request_timeout));
+    }
+    Ok(shared.state.broker.publish(content.to(channel)))
+}
+
+async fn outcome(published: Option<Published>) -> Option<Outcome> {
+    let result = match published? {
+        Ok(answer) => settled(answer).await.map_err(Refusal::from),
+        Err(refusal) => Err(refusal),
     };
-    let headers = fields.headers.map(|entries| {
-        Headers::new(entries).ok_or(Refusal::Data("\"headers\" has more than 16 entries or 4096 bytes"))
-    });
-    Ok(PublishRequest {
-        channel: ChannelName::parse(&fields.channel)?,
-        data,
-        headers: headers.transpose()?,
-        exclude: fields.exclude.as_deref().map(session).transpose()?,
-    })
+    Some(Outcome { error: result.err().map(|refusal| refusal.told()) })
 }
-
-fn session(text: &str) -> Result<SessionId, Refusal> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(SessionId).ok_or_else(|| Refusal::Malformed("\"exclude\" is not a session id".to_owned()))
-}
-
-#[cfg(test)]
-mod tests;

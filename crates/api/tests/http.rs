@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use ullim_api::{ApiState, ClientCounters, CounterSource, Readiness};
+use ullim_api::{ApiState, ClientCounters, Config, CounterSource, Readiness};
 use ullim_auth::Secret;
 use ullim_broker::PayloadRules;
 use ullim_broker::memory::MemoryBroker;
@@ -27,9 +27,12 @@ async fn listener(api_key: Option<&str>) -> Listener {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let readiness = Readiness::default();
+    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default()));
     let state = ApiState {
-        api_key: api_key.map(Secret::new),
-        broker: Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default())),
+        config: Config { api_key: api_key.map(Secret::new), ..Config::default() },
+        presence: broker.clone(),
+        broker,
+        config_hash: 7,
         namespaces: Arc::new(Namespaces(BTreeMap::from([("chat".to_owned(), NamespaceConfig::default())]))),
         body_bytes: 1000,
         readiness: readiness.clone(),

@@ -22,7 +22,7 @@ use greeting::Greeting;
 pub(crate) const SECRET: &str = "ullim-development-secret-do-not-use-in-production";
 
 /// What backends publish with on every development node.
-const API_KEY: &str = "ullim-development-api-key";
+pub(crate) const API_KEY: &str = "ullim-development-api-key";
 
 const USER: &str = "dev";
 

@@ -16,7 +16,7 @@ use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, PayloadRules, Presence};
 use ullim_gateway::{Gateway, Pages};
 
-use crate::configuration::Settings;
+use crate::configuration::{self, Settings};
 use crate::file_limit;
 
 /// A node that serves.
@@ -35,6 +35,7 @@ impl Node {
     /// Starts a node. It serves when this returns, though its broker may not have been reached yet.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         file_limit::raise();
+        let config_hash = hash(&configuration::show(&settings)?);
         let namespaces = Arc::new(settings.namespaces);
         let (broker, presence) = broker(&settings.broker, namespaces.payload_rules())?;
         let internal = settings.internal.listen;
@@ -47,7 +48,7 @@ impl Node {
             namespaces: Arc::clone(&namespaces),
             verifier: Arc::new(Verifier::new(&settings.auth)?),
             broker: Arc::clone(&broker),
-            presence,
+            presence: Arc::clone(&presence),
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
         let gateway =
@@ -55,12 +56,14 @@ impl Node {
 
         let readiness = Readiness::default();
         let state = ApiState {
-            api_key: settings.internal.api_key,
-            broker: Arc::clone(&broker),
-            namespaces,
+            config: settings.internal,
             body_bytes: settings.broker.payload_bytes,
+            broker: Arc::clone(&broker),
+            presence,
+            namespaces,
             readiness: readiness.clone(),
             counters: counters(Arc::clone(&gateway)),
+            config_hash,
         };
         let stop_api = CancellationToken::new();
         let mut api = JoinSet::new();
@@ -84,8 +87,14 @@ impl Node {
 fn counters(gateway: Arc<Gateway>) -> CounterSource {
     CounterSource::new(move || {
         let ullim_gateway::Counters { hub, handshakes_refused, .. } = gateway.counters();
-        ClientCounters { hub, handshakes_refused }
+        ClientCounters { hub, handshakes_refused, ..Default::default() }
     })
+}
+
+/// A number that differs where `text` does (FNV-1a), the same in every build, and exact as a double: 52 bits.
+fn hash(text: &str) -> u64 {
+    let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, mix) >> 12
 }
 
 fn broker(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<(Arc<dyn Broker>, Arc<dyn Presence>)> {

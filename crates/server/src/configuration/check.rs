@@ -4,13 +4,14 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use ullim_api::config::MIN_KEY_BYTES;
 use ullim_auth::Verifier;
 use ullim_broker::MAX_SHARDS;
 use ullim_broker::config::Kind;
 use ullim_protocol::channel::ChannelName;
 
 use super::Settings;
-use crate::file_limit;
+use crate::{dev, file_limit};
 
 /// Connections and files that a node needs beside its clients'.
 const SPARE_FILES: u64 = 100;
@@ -19,6 +20,7 @@ const SPARE_FILES: u64 = 100;
 pub(super) fn check(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
     auth(settings, &mut problems);
+    internal(settings, &mut problems);
     limits(settings, &mut problems);
     client(settings, &mut problems);
     redis(settings, &mut problems);
@@ -42,19 +44,48 @@ fn auth(settings: &Settings, problems: &mut Vec<String>) {
     if let Err(error) = Verifier::new(&settings.auth) {
         problems.push(error.to_string());
     }
-    if settings.internal.api_key.as_ref().is_some_and(|key| key.expose().is_empty()) {
-        problems.push("internal.api_key is empty: leave it out to turn publishing over HTTP off".to_owned());
+}
+
+fn internal(settings: &Settings, problems: &mut Vec<String>) {
+    let listen = settings.internal.listen;
+    let is_local = listen.ip().to_canonical().is_loopback();
+    let Some(key) = &settings.internal.api_key else {
+        if !is_local {
+            problems.push(format!(
+                "internal.listen is {listen}, which others can reach: set internal.api_key (openssl rand -hex 32), \
+                 or listen on 127.0.0.1"
+            ));
+        }
+        return;
+    };
+    let key = key.expose();
+    if key.is_empty() {
+        problems.push("internal.api_key is empty: leave it out to turn the HTTP API off".to_owned());
+    } else if key.len() < MIN_KEY_BYTES {
+        let bytes = key.len();
+        problems.push(format!(
+            "internal.api_key has {bytes} bytes; it needs at least {MIN_KEY_BYTES}: openssl rand -hex 32"
+        ));
+    } else if key.trim() != key || key.chars().any(char::is_control) {
+        problems
+            .push("internal.api_key cannot be sent in a header: no spaces around it, no control characters".to_owned());
+    } else if !is_local && [dev::API_KEY, dev::SECRET].contains(&key) {
+        problems.push(format!(
+            "internal.api_key is that of `ullim dev`, which everybody knows, and others can reach {listen}"
+        ));
     }
 }
 
 fn limits(settings: &Settings, problems: &mut Vec<String>) {
-    let Settings { client, auth, broker, hub, .. } = settings;
+    let Settings { client, internal, auth, broker, hub, .. } = settings;
     let sizes = [
         ("client.header_bytes", client.header_bytes),
         ("client.message_bytes", client.message_bytes),
         ("client.message_fragments", client.message_fragments),
         ("client.max_connections", client.max_connections.unwrap_or(1)),
         ("auth.jwks.bytes", auth.jwks.bytes),
+        ("internal.max_connections", internal.max_connections),
+        ("internal.max_requests", internal.max_requests),
         ("broker.payload_bytes", broker.payload_bytes),
         ("hub.subscriptions", hub.subscriptions),
         ("hub.queue_bytes", hub.queue_bytes),
@@ -68,6 +99,8 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("auth.jwks.min_refresh_interval", auth.jwks.min_refresh_interval),
         ("auth.jwks.timeout", auth.jwks.timeout),
         ("client.tls.reload_interval", client.tls.reload_interval),
+        ("internal.idle_timeout", internal.idle_timeout),
+        ("internal.request_timeout", internal.request_timeout),
         ("broker.redis.ping_interval", broker.redis.ping_interval),
         ("broker.redis.ping_timeout", broker.redis.ping_timeout),
         ("broker.redis.command_timeout", broker.redis.command_timeout),

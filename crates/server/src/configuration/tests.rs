@@ -53,7 +53,7 @@ fn flags_go_before_the_environment_before_the_file() {
     layers.variables = pairs(&[
         ("ULLIM_CLIENT__LISTEN", "127.0.0.1:1"),
         ("ULLIM_HUB__QUEUE_BYTES", "5000"),
-        ("ULLIM_INTERNAL__API_KEY", "007"),
+        ("ULLIM_INTERNAL__API_KEY", "0070070070070070"),
         ("ULLIM_CLIENT__ORIGINS", "https://a.example, https://b.example"),
         ("ULLIM_NAMESPACES__NEWS__SUBSCRIBE", "anyone"),
     ]);
@@ -63,7 +63,7 @@ fn flags_go_before_the_environment_before_the_file() {
     assert_eq!(settings.client.listen.port(), 2);
     assert_eq!(settings.client.origins, Vec::<String>::new());
     assert_eq!(settings.hub.queue_bytes, 5000);
-    assert_eq!(settings.internal.api_key.unwrap().expose(), "007");
+    assert_eq!(settings.internal.api_key.unwrap().expose(), "0070070070070070");
     assert_eq!(settings.namespaces.0.len(), 3);
     assert_eq!(settings.namespaces.0["news"].subscribe, Audience::Anyone);
     assert_eq!(settings.log.format, Format::Json);
@@ -241,6 +241,10 @@ fn what_cannot_work_is_refused() {
         (("client.tls.reload_interval", "0s"), "client.tls.reload_interval must be from 1ms to 1day"),
         (("client.trusted_proxies", "10.0.0.0/99"), "client.trusted_proxies in --set: "),
         (("internal.api_key", ""), "internal.api_key is empty"),
+        (("internal.api_key", "fifteen bytes.."), "internal.api_key has 15 bytes; it needs at least 16"),
+        (("internal.api_key", "seventeen bytes. "), "internal.api_key cannot be sent in a header"),
+        (("internal.max_requests", "0"), "internal.max_requests must be more than 0"),
+        (("internal.request_timeout", "0s"), "internal.request_timeout must be from 1ms to 1day"),
         (("namespaces.a:b.payload", "text"), "namespaces.a:b: a namespace's name ends"),
         (("namespaces.$a.payload", "text"), "namespaces.$a: channel names that begin"),
         (("log.level", "x=y=z"), "log.level: "),
@@ -250,6 +254,25 @@ fn what_cannot_work_is_refused() {
         layers.flags = pairs(&[flag]);
         let found = problems(&layers);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn the_internal_listener_is_not_shown_to_others_without_a_key_of_its_own() {
+    let with = |listen: &str, key: &str| {
+        let flags = [("auth.anonymous", "true"), ("internal.listen", listen), ("internal.api_key", key)];
+        let set = flags.into_iter().filter(|(_, value)| !value.is_empty()).collect::<Vec<_>>();
+        load(&Layers { flags: pairs(&set), ..Layers::default() }).map_or_else(|problems| problems.0, |_| Vec::new())
+    };
+    for listen in ["127.0.0.1:8001", "127.0.0.9:8001", "[::1]:8001", "[::ffff:127.0.0.1]:8001"] {
+        assert_eq!(with(listen, ""), Vec::<String>::new(), "{listen}");
+    }
+    for listen in ["0.0.0.0:8001", "10.0.0.1:8001", "[::]:8001"] {
+        let found = with(listen, "");
+        assert!(found.len() == 1 && found[0].contains("set internal.api_key"), "{found:?}");
+        let found = with(listen, "ullim-development-api-key");
+        assert!(found.len() == 1 && found[0].contains("which everybody knows"), "{found:?}");
+        assert_eq!(with(listen, "0123456789abcdef"), Vec::<String>::new());
     }
 }
 

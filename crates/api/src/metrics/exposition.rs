@@ -1,0 +1,92 @@
+//! Which number is told under which name.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use ullim_broker::{Counters, Status};
+
+use super::family::{counter, counters, gauge, histogram, known};
+use super::process::Process;
+use super::{ClientCounters, Snapshot, TlsCounters};
+
+/// The whole page.
+pub(super) fn text(snapshot: Snapshot) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(snapshot.process));
+    let ours = registry.sub_registry_with_prefix("ullim");
+    ours.register("build", "The version of this node", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+    ours.register_collector(Box::new(snapshot));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        Process::encode(*self, &mut encoder)
+    }
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+        let to = &mut encoder;
+        gauge(to, "config_hash", "A number that differs where the configuration does", self.config_hash)?;
+        gauge(to, "draining", "Whether this node is shutting down", u64::from(self.draining))?;
+        handshakes(to, &self.clients)?;
+        self.clients.tls.as_ref().map_or(Ok(()), |it| tls(to, it))?;
+        hub(to, &self.clients.hub, &self.broker)?;
+        broker(to, &self.broker, self.status)
+    }
+}
+
+fn handshakes(to: &mut DescriptorEncoder, clients: &ClientCounters) -> fmt::Result {
+    counters(to, "handshakes_refused", "Handshakes that were refused", "status", &clients.handshakes_refused)?;
+    let duration = "From a connection's arrival to the answer of its handshake";
+    histogram(to, "handshake_duration_seconds", duration, &clients.handshake_duration)?;
+    let limited = "What was refused because its address had too much of it";
+    counters(to, "address_limited", limited, "limit", &clients.address_limited)
+}
+
+fn tls(to: &mut DescriptorEncoder, tls: &TlsCounters) -> fmt::Result {
+    let handshakes = [("ok", tls.handshakes), ("error", tls.failures)];
+    counters(to, "tls_handshakes", "TLS handshakes of clients", "result", handshakes)?;
+    counter(to, "tls_resumed", "TLS handshakes that went on with an earlier session", tls.resumed)?;
+    let reloads = [("ok", tls.reloads), ("error", tls.reload_failures)];
+    counters(to, "tls_reloads", "Times that the certificate was read anew", "result", reloads)?;
+    known(to, "tls_certificate_expiry_timestamp_seconds", "When the certificate expires", tls.certificate_expires)
+}
+
+fn hub(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Counters) -> fmt::Result {
+    gauge(to, "connections", "Connections of clients", hub.connections)?;
+    counter(to, "connections_opened", "Connections whose handshake was accepted", hub.opened)?;
+    counters(to, "disconnects", "Connections that ended", "code", &hub.ended)?;
+    counter(to, "auth_failures", "Tokens that were refused", hub.auth_failures)?;
+    counter(to, "rate_limited", "Commands of clients that were refused for their number", hub.rate_limited)?;
+    gauge(to, "subscriptions", "Subscriptions of clients", hub.subscriptions)?;
+    let messages_in = [("client", hub.commands), ("broker", broker.received)];
+    counters(to, "messages_in", "Commands of clients, publications from the broker", "source", messages_in)?;
+    counter(to, "messages_out", "Publications written or queued, once per subscriber", hub.deliveries)?;
+    let slow = "Connections closed because their clients did not read";
+    counter(to, "slow_consumer_closes", slow, hub.slow_closes)?;
+    counter(to, "gaps", "Gaps told to clients, once per subscriber", hub.gaps)
+}
+
+fn broker(to: &mut DescriptorEncoder, broker: &Counters, status: Status) -> fmt::Result {
+    gauge(to, "channels", "Channels that this node hears from its broker", broker.channels)?;
+    let dropped = [("undecodable", broker.undecodable), ("overload", broker.overflowed)];
+    counters(to, "messages_dropped", "Publications that were not delivered", "reason", dropped)?;
+    let published = [("ok", broker.published), ("error", broker.publish_errors)];
+    counters(to, "publications", "Publications by this node's clients and HTTP API", "result", published)?;
+    gauge(to, "relay_up", "Whether the links to the broker stand", u64::from(status == Status::Up))?;
+    counter(to, "relay_gaps", "Gaps told to the shards of this node", broker.gaps)?;
+    let stray = "Publications from the broker on channels that this node never subscribed to";
+    counter(to, "relay_stray", stray, broker.stray)?;
+    counter(to, "redis_reconnects", "Links to Redis that were built anew", broker.reconnects)
+}
+
+#[cfg(test)]
+mod tests;
