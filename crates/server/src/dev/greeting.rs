@@ -62,10 +62,6 @@ Publish as a backend:
 
   curl -H 'Authorization: Bearer {api_key}' http://{internal}/api/publish -d '{{"channel":"news:1","data":{{"text":"hello"}}}}'
 {redis}
-In a browser's console:
-
-  ws = new WebSocket("ws://{client}/ws"); ws.onmessage = e => console.log(e.data); ws.onopen = () => {{ ws.send('{{"id":1,"connect":{{"token":"{token}"}}}}'); ws.send('{{"id":2,"subscribe":{{"channel":"chat:lobby"}}}}') }}
-
 Ctrl-C ends it.
 "#,
             state = if self.reached { "is ready" } else { "waits for Redis, which CANNOT BE REACHED yet" },

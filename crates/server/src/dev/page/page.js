@@ -9,8 +9,9 @@ const MOST_PEOPLE = 100;
 /** A connection that is back sooner is not worth a notice, in milliseconds. */
 const PATIENCE = 800;
 
-const CALM = ["amber", "brisk", "calm", "clever", "gentle", "golden", "jolly", "lucky", "mellow", "merry", "misty", "quiet", "silver", "sunny", "velvet", "wise"];
-const ANIMALS = ["badger", "crane", "dolphin", "finch", "fox", "heron", "ibex", "koala", "lark", "lynx", "magpie", "otter", "panda", "robin", "tiger", "wren"];
+// A guest is called by one of each.
+const MOODS = "amber brisk calm gentle golden jolly lucky mellow merry misty quiet silver sunny velvet wise".split(" ");
+const ANIMALS = "badger crane finch fox heron ibex koala lark lynx magpie otter panda robin tiger wren".split(" ");
 
 const find = (id) => document.getElementById(id);
 const pick = (words) => words[Math.floor(Math.random() * words.length)];
@@ -25,7 +26,7 @@ const kept = {
 };
 
 const timeline = new Timeline({ scroll: find("scroll"), lines: find("lines"), quiet: find("quiet") });
-let name = kept.read("name") ?? `${pick(CALM)}-${pick(ANIMALS)}`;
+let name = kept.read("name") ?? `${pick(MOODS)}-${pick(ANIMALS)}`;
 let channel = kept.read("channel") ?? "chat:lobby";
 let session;
 let countdown;
@@ -181,8 +182,9 @@ async function changeName(wanted) {
   kept.write("token", token);
   // Another user is another session.
   kept.write("resume", undefined);
-  session.close();
+  const before = session;
   start();
+  before.close();
 }
 
 async function applySettings() {
@@ -198,10 +200,14 @@ async function applySettings() {
   if (!wanted.name) find("name").value = name;
 }
 
-find("settings").addEventListener("change", applySettings);
+// Enter is a change and a submission: one after the other, so that the second has nothing left to do.
+let applied = Promise.resolve();
+const apply = () => (applied = applied.then(applySettings));
+
+find("settings").addEventListener("change", apply);
 find("settings").addEventListener("submit", (event) => {
   event.preventDefault();
-  applySettings();
+  apply();
 });
 
 // Saying something
@@ -222,8 +228,12 @@ find("say").addEventListener("submit", async (event) => {
   }
 });
 
-// A phone has room for the messages; the rest opens at a touch.
-if (matchMedia("(max-width: 859px)").matches) for (const panel of document.querySelectorAll(".panel")) panel.open = false;
+// A phone has room for the messages; the rest opens at a touch, the keyboard too.
+if (matchMedia("(max-width: 859px)").matches) {
+  for (const panel of document.querySelectorAll(".panel")) panel.open = false;
+} else {
+  find("text").focus();
+}
 
 kept.write("name", name);
 find("name").value = name;

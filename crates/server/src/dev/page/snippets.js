@@ -11,7 +11,7 @@ export async function showSnippets(place, channel) {
     place.replaceChildren(...lines.map(([title, text]) => block(title, text)));
   } catch {
     node = undefined;
-    place.replaceChildren(element("p", "hint", "The node did not say how it is reached. Reload the page to ask again."));
+    place.replaceChildren(element("p", "hint", "The node did not say how it is reached: reload the page."));
   }
 }
 

@@ -113,6 +113,8 @@ function shortened(text) {
 
 function time(milliseconds) {
   const date = new Date(milliseconds);
+  // Whoever publishes may say any time, also one that no calendar has.
+  if (Number.isNaN(date.getTime())) return element("time", "", String(milliseconds));
   const made = element("time", "", date.toLocaleTimeString([], CLOCK));
   made.dateTime = date.toISOString();
   return made;

@@ -54,7 +54,7 @@ export class Ullim extends EventTarget {
   #heartbeat;
   #retry;
 
-  /** `token(isStale)` gives a token or a promise of one, or nothing to stay anonymous; `resume` is of an earlier page. */
+  /** `token(isStale)` gives a token, a promise of one, or nothing to stay anonymous; `resume` is an earlier page's. */
   constructor(url, { token, resume } = {}) {
     super();
     this.#url = url;
@@ -92,7 +92,7 @@ export class Ullim extends EventTarget {
    * `join(member)` and `leave(member)`.
    */
   subscribe(channel, handlers) {
-    const subscription = { channel, handlers, members: new Map(), asked: 0, stands: false, awaySince: undefined };
+    const subscription = { channel, handlers, members: new Map(), asked: 0, stands: false };
     this.#subscriptions.set(channel, subscription);
     if (this.state.name === "connected") this.#subscribe(subscription);
   }
