@@ -9,6 +9,7 @@ mod api;
 mod bad_frames;
 mod bad_messages;
 mod bad_publications;
+mod browser;
 mod bystander;
 mod channel_names;
 mod command_line;

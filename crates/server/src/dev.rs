@@ -1,6 +1,7 @@
 //! `ullim dev`: a node to try things out. Its secrets are public, so it listens on loopback addresses only.
 
 mod greeting;
+mod page;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::logging;
 use crate::node::Node;
 use crate::token;
 use greeting::Greeting;
+use page::{Access, Site};
 
 /// Signs the tokens of every development node, so that one token serves them all.
 pub(crate) const SECRET: &str = "ullim-development-secret-do-not-use-in-production";
@@ -40,18 +42,20 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
     logging::start(&settings.log).map_err(Failure::Usage)?;
     // `--set` may have brought another secret.
     let secret = settings.auth.hs256_secret.clone();
+    let site = Site::new(secret.clone());
     let token = secret.map(|secret| token::mint(secret, USER, TOKEN_TTL)).transpose().map_err(Failure::Usage)?;
-    let api_key = settings.internal.api_key.clone();
+    let api_key = settings.internal.api_key.as_ref().map(|key| key.expose().to_owned()).unwrap_or_default();
     let redis = &settings.broker.redis;
     let redis = (settings.broker.kind == Kind::Redis).then(|| (redis.url.clone(), redis.prefix.clone()));
 
     let mut signals = Signals::new().map_err(Failure::runtime)?;
     let node = Node::start(settings).await.map_err(Failure::Runtime)?;
+    site.tell(&Access { internal: node.internal_address(), api_key: api_key.clone(), redis: redis.clone() });
     let greeting = Greeting {
         client: node.client_address(),
         internal: node.internal_address(),
         token: token.unwrap_or_default(),
-        api_key: api_key.map(|key| key.expose().to_owned()).unwrap_or_default(),
+        api_key,
         redis,
         reached: is_reached(&node).await,
         program: std::env::args().next().unwrap_or_else(|| "ullim".to_owned()),
@@ -114,6 +118,7 @@ mod tests {
         };
         assert_eq!(audiences("chat"), (Audience::Anyone, Audience::Anyone));
         assert_eq!(audiences("default"), (Audience::Anyone, Audience::Anyone));
+        assert!(settings.namespaces.0["chat"].presence, "the page shows who is here");
         assert_eq!(audiences("news"), (Audience::Anyone, Audience::Nobody));
         assert_eq!(settings.client.origins, ["*"]);
         let token = token::mint(Secret::new(SECRET), USER, TOKEN_TTL).unwrap();

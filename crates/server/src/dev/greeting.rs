@@ -41,30 +41,27 @@ impl Greeting {
         let url = if client.port() == 8000 { String::new() } else { format!(" --url ws://{client}/ws") };
         let redis = self.redis.as_ref().map(|(url, prefix)| {
             let url = quoted(url);
-            format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:42}}' '{{\"text\":\"hello\"}}'\n")
+            format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:lobby}}' '{{\"text\":\"hello\"}}'\n")
         });
         format!(
             r#"Ullim {state}, FOR DEVELOPMENT ONLY: its secrets are public.
 
+  page      http://{client}/   (open it in two tabs)
   clients   ws://{client}/ws
   internal  http://{internal}/health/ready, /metrics, /api/publish
   channels  chat:… and names without ":" (anyone subscribes and publishes), news:… (only backends publish)
   token     for the user "dev", 30 days:
   {token}
 
-Hear and say something, in two other terminals:
+Hear and say something, on the page or in two other terminals:
 
-  {program} sub chat:42 news:1{url}
-  {program} pub chat:42 '{{"text":"hello"}}'{url}
+  {program} sub chat:lobby news:1{url}
+  {program} pub chat:lobby '{{"text":"hello"}}'{url}
 
 Publish as a backend:
 
   curl -H 'Authorization: Bearer {api_key}' http://{internal}/api/publish -d '{{"channel":"news:1","data":{{"text":"hello"}}}}'
 {redis}
-In a browser's console:
-
-  ws = new WebSocket("ws://{client}/ws"); ws.onmessage = e => console.log(e.data); ws.onopen = () => {{ ws.send('{{"id":1,"connect":{{"token":"{token}"}}}}'); ws.send('{{"id":2,"subscribe":{{"channel":"chat:42"}}}}') }}
-
 Ctrl-C ends it.
 "#,
             state = if self.reached { "is ready" } else { "waits for Redis, which CANNOT BE REACHED yet" },
@@ -109,13 +106,14 @@ mod tests {
     fn people_read_lines_to_paste() {
         let human = greeting().human();
         for line in [
-            "  target/release/ullim sub chat:42 news:1 --url ws://127.0.0.1:4000/ws",
-            "  target/release/ullim pub chat:42 '{\"text\":\"hello\"}' --url ws://127.0.0.1:4000/ws",
-            "  redis-cli -u 'redis://:p w@h' PUBLISH 'ullim:{chat:42}' '{\"text\":\"hello\"}'",
+            "  target/release/ullim sub chat:lobby news:1 --url ws://127.0.0.1:4000/ws",
+            "  target/release/ullim pub chat:lobby '{\"text\":\"hello\"}' --url ws://127.0.0.1:4000/ws",
+            "  redis-cli -u 'redis://:p w@h' PUBLISH 'ullim:{chat:lobby}' '{\"text\":\"hello\"}'",
         ] {
             assert!(human.lines().any(|found| found == line), "{human}");
         }
         assert!(human.starts_with("Ullim is ready, FOR DEVELOPMENT ONLY"));
+        assert!(human.lines().nth(2).is_some_and(|line| line.contains("  http://127.0.0.1:4000/ ")), "{human}");
         let waiting = Greeting { reached: false, ..greeting() }.human();
         assert!(waiting.starts_with("Ullim waits for Redis, which CANNOT BE REACHED yet"));
     }
