@@ -10,7 +10,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, hash_map};
-use std::sync::Arc;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -18,7 +17,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
 
 use crate::ShardId;
-use crate::queue::{Relayed, Routed, ShardQueue};
+use crate::queue::{Relayed, ShardQueue};
 use crate::shards::{ShardSet, Shards, Told};
 
 /// The table of channels. Times named `at` and `from` are the broker's, in Unix milliseconds; those named `now` are the
@@ -256,20 +255,19 @@ impl Interest {
         (!entry.joined.is_empty()).then(|| channel.clone())
     }
 
-    /// Queues a publication for each shard that has joined its channel.
-    pub(crate) fn route(&self, routed: Routed) -> Told {
-        let Some(entry) = self.channels.get(&routed.channel) else {
-            return Told::default();
-        };
-        self.shards.tell_all(entry.joined, &Relayed::Publication(Arc::new(routed)))
+    /// Queues what came on `channel` for each shard that has joined it.
+    pub(crate) fn route(&self, channel: &ChannelName, item: &Relayed) -> Told {
+        self.channels.get(channel).map_or_else(Told::default, |entry| self.shards.tell_all(entry.joined, item))
+    }
+
+    /// Queues `item` for every shard.
+    pub(crate) fn tell_everybody(&self, item: &Relayed) -> Told {
+        self.shards.tell_all(self.shards.all(), item)
     }
 
     /// Tells each shard that has joined `channel` of a gap.
     pub(crate) fn tell_gap(&self, channel: ChannelName, gap: Gap) -> Told {
-        let Some(entry) = self.channels.get(&channel) else {
-            return Told::default();
-        };
-        self.shards.tell_all(entry.joined, &Relayed::Gap(channel, gap))
+        self.route(&channel, &Relayed::Gap(channel.clone(), gap))
     }
 
     /// Channels that are confirmed on the link.

@@ -21,6 +21,7 @@ mod shards;
 mod tally;
 
 use std::pin::Pin;
+use std::time::Duration;
 
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::publication::{Data, Headers};
@@ -125,7 +126,7 @@ pub enum Status {
 }
 
 /// What a broker has counted since its start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counters {
     /// Publications received that some shard wanted.
     pub received: u64,
@@ -145,4 +146,26 @@ pub struct Counters {
     pub reconnects: u64,
     /// Channels subscribed at the moment.
     pub channels: u64,
+    /// Members of channels that this node keeps up at the moment: sessions, once per channel.
+    pub presence_members: u64,
+    /// Members of dead nodes that this node has removed.
+    pub presence_reaped: u64,
+    /// Members that this node has entered anew after a fault.
+    pub presence_reasserted: u64,
+    /// Members that were read from the broker and could not be understood.
+    pub presence_invalid: u64,
+    /// Orders received.
+    pub control_received: u64,
+    /// Orders dropped: they could not be read, or a shard's queue was full.
+    pub control_dropped: u64,
+    /// How long ago the broker last relayed something to this node; `None` if it never has.
+    pub last_message_age: Option<Duration>,
+    /// The round trip of the subscription link's last `PING`.
+    pub probe_rtt: Option<Duration>,
+    /// `PING`s of the subscription link that were not answered in time.
+    pub probe_failures: u64,
+    /// Round trips of the command link's batches.
+    pub command_duration: Histogram,
+    /// Commands that Redis answered with an error.
+    pub redis_errors: u64,
 }

@@ -1,70 +1,165 @@
 //! The broker of a node that is alone: publications go from caller to queue within [`Broker::publish`].
+//!
+//! * `rooms`: who is in which channel, and who has just left
 
-use std::collections::HashMap;
-use std::collections::hash_map;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod rooms;
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::presence::{MembersPage, Occupancy};
+use ullim_protocol::presence::{MembersPage, Occupancy, PresenceEvent};
 use ullim_protocol::publication::Publication;
 use ullim_protocol::session::SessionId;
 
 use crate::queue::{Relayed, Routed, ShardQueue, Window};
 use crate::shards::{ShardSet, Shards};
-use crate::tally::Tally;
+use crate::tally::{Moment, Tally};
 use crate::{
     Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
-    Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
+    Presence, PresenceError, PublishError, PublishRequest, RoutedEvent, ShardId, Status,
 };
+use rooms::Rooms;
 
 /// Joins the shards of one node. Always up.
 #[derive(Debug)]
 pub struct MemoryBroker {
-    table: Mutex<Table>,
-    tally: Tally,
-    payload_bytes: usize,
+    shared: Arc<Shared>,
+    /// The first departure is sooner than it was.
+    departing: Arc<Notify>,
+    stop: CancellationToken,
+    _stop: DropGuard,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
+struct Shared {
+    table: Mutex<Table>,
+    tally: Tally,
+}
+
+#[derive(Debug)]
 struct Table {
     shards: Shards,
-    channels: HashMap<ChannelName, ShardSet>,
+    channels: BTreeMap<ChannelName, ShardSet>,
+    rooms: Rooms,
+    payload_bytes: usize,
+    /// A task tells of departures.
+    is_timed: bool,
 }
 
 impl MemoryBroker {
     /// Nothing is encoded on the way, so that no kind has to be told from its bytes: the rules change nothing here.
+    ///
+    /// Outside a tokio runtime, those who are away for longer than their grace are told as gone only at the next call.
     pub fn new(config: &Config, _rules: PayloadRules) -> Self {
-        Self { table: Mutex::default(), tally: Tally::default(), payload_bytes: config.payload_bytes }
+        let table = Table {
+            shards: Shards::default(),
+            channels: BTreeMap::new(),
+            rooms: Rooms::default(),
+            payload_bytes: config.payload_bytes,
+            is_timed: false,
+        };
+        let shared = Shared { table: Mutex::new(table), tally: Tally::new(Instant::now()) };
+        let stop = CancellationToken::new();
+        let _stop = stop.clone().drop_guard();
+        let broker = Self { shared: Arc::new(shared), departing: Arc::default(), stop, _stop };
+        broker.time_departures(&mut broker.shared.table());
+        broker
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Starts the task that tells of departures, if there is none and there can be one.
+    fn time_departures(&self, table: &mut Table) {
+        if table.is_timed {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            table.is_timed = true;
+            let departures = tell_departures(Arc::downgrade(&self.shared), Arc::clone(&self.departing));
+            // Detached: it ends with the broker.
+            drop(runtime.spawn(self.stop.clone().run_until_cancelled_owned(departures)));
+        }
     }
 
     fn deliver(&self, request: PublishRequest) {
         // Under the lock, so that times rise in each queue.
-        let table = self.table();
+        let table = self.shared.table();
         let Some(joined) = table.channels.get(&request.channel) else {
             return;
         };
-        let received = self.now();
+        let received = now();
         let publication = Publication { data: request.data, time: received, headers: request.headers };
         let routed =
             Routed { channel: request.channel, publication, exclude: request.exclude, published: Window::at(received) };
         let told = table.shards.tell_all(*joined, &Relayed::Publication(Arc::new(routed)));
-        self.tally.received.add(1);
+        let tally = &self.shared.tally;
+        tally.heard(Instant::now());
+        tally.received.add(1);
+        tally.overflowed.add(told.dropped);
+    }
+}
+
+/// Until the broker is gone.
+async fn tell_departures(shared: Weak<Shared>, departing: Arc<Notify>) {
+    loop {
+        let Some(next) = shared.upgrade().map(|shared| shared.depart(&mut shared.table())) else {
+            return;
+        };
+        let due = async {
+            match next {
+                Some(next) => sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = departing.notified() => {}
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Shared {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of those who have been away too long. Says who is the next, when.
+    fn depart(&self, table: &mut Table) -> Option<Instant> {
+        for (channel, user) in table.rooms.departed(Instant::now()) {
+            self.tell(table, channel, PresenceEvent { joined: false, user, info: None });
+        }
+        table.rooms.next_departure()
+    }
+
+    fn tell(&self, table: &Table, channel: ChannelName, event: PresenceEvent) {
+        let Some(joined) = table.channels.get(&channel) else {
+            return;
+        };
+        let routed = RoutedEvent { channel, event, published: Window::at(now()) };
+        let told = table.shards.tell_all(*joined, &Relayed::Presence(Arc::new(routed)));
+        self.tally.heard(Instant::now());
         self.tally.overflowed.add(told.dropped);
     }
 }
 
 impl Broker for MemoryBroker {
     fn attach(&self, queue: ShardQueue) -> ShardId {
-        self.table().shards.attach(queue)
+        self.shared.table().shards.attach(queue)
     }
 
     fn subscribe(&self, shard: ShardId, channel: &ChannelName) {
-        let Table { shards, channels } = &mut *self.table();
+        let Table { shards, channels, .. } = &mut *self.shared.table();
         let joined = channels.entry(channel.clone()).or_default();
         if !joined.contains(shard) {
             joined.insert(shard);
@@ -73,7 +168,7 @@ impl Broker for MemoryBroker {
     }
 
     fn unsubscribe(&self, shard: ShardId, channel: &ChannelName) {
-        if let hash_map::Entry::Occupied(mut joined) = self.table().channels.entry(channel.clone()) {
+        if let btree_map::Entry::Occupied(mut joined) = self.shared.table().channels.entry(channel.clone()) {
             joined.get_mut().remove(shard);
             if joined.get().is_empty() {
                 joined.remove();
@@ -83,26 +178,39 @@ impl Broker for MemoryBroker {
 
     fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
         let bytes = request.data.bytes().len();
-        if bytes > self.payload_bytes {
-            self.tally.publish_errors.add(1);
-            return Answer::Ready(Err(PublishError::TooLarge { bytes, limit: self.payload_bytes }));
+        let limit = self.shared.table().payload_bytes;
+        if bytes > limit {
+            self.shared.tally.publish_errors.add(1);
+            return Answer::Ready(Err(PublishError::TooLarge { bytes, limit }));
         }
         self.deliver(request);
-        self.tally.published.add(1);
+        self.shared.tally.published.add(1);
         Answer::Ready(Ok(()))
     }
 
-    fn control(&self, _control: Control) -> Answer<Result<(), PublishError>> {
-        Answer::Ready(Err(PublishError::Unreachable))
+    fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
+        let table = self.shared.table();
+        let told = table.shards.tell_all(table.shards.all(), &Relayed::Control(Arc::new(control)));
+        drop(table);
+        self.shared.tally.controlled(told);
+        Answer::Ready(Ok(()))
     }
 
-    fn channels(&self, _request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
-        Answer::Ready(Err(PublishError::Unreachable))
+    fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
+        let table = self.shared.table();
+        let after = request.after.as_deref();
+        let from = match after {
+            Some(after) if after >= request.prefix.as_str() => Bound::Excluded(after),
+            _ => Bound::Included(request.prefix.as_str()),
+        };
+        let names = table.channels.range::<str, _>((from, Bound::Unbounded)).map(|(name, _)| name);
+        let mut names = names.take_while(|name| name.as_str().starts_with(&request.prefix));
+        let channels = names.by_ref().take(request.limit).cloned().collect();
+        Answer::Ready(Ok(ChannelsPage { channels, more: names.next().is_some() }))
     }
 
     fn now(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| since.as_millis() as u64)
+        now()
     }
 
     fn status(&self) -> Status {
@@ -110,24 +218,45 @@ impl Broker for MemoryBroker {
     }
 
     fn counters(&self) -> Counters {
-        let table = self.table();
-        let overload_gaps = table.shards.overload_gaps();
-        self.tally.counters(overload_gaps, table.channels.len() as u64)
+        let table = self.shared.table();
+        self.shared.tally.counters(Moment {
+            overload_gaps: table.shards.overload_gaps(),
+            channels: table.channels.len() as u64,
+            members: table.rooms.members(),
+        })
     }
 }
 
 impl Presence for MemoryBroker {
-    fn enter(&self, _entry: Entry) -> Answer<Result<(), PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>> {
+        let mut table = self.shared.table();
+        self.shared.depart(&mut table);
+        let channel = entry.channel.clone();
+        for event in table.rooms.enter(entry, now(), Instant::now()) {
+            self.shared.tell(&table, channel.clone(), event);
+        }
+        Answer::Ready(Ok(()))
     }
 
-    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
-
-    fn members(&self, _channel: &ChannelName, _page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+        let mut table = self.shared.table();
+        self.time_departures(&mut table);
+        let before = self.shared.depart(&mut table);
+        if let Some(event) = table.rooms.leave(channel, session, claim, Instant::now()) {
+            self.shared.tell(&table, channel.clone(), event);
+        }
+        if table.rooms.next_departure() != before {
+            self.departing.notify_one();
+        }
     }
 
-    fn occupancy(&self, _channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
+        let mut table = self.shared.table();
+        self.shared.depart(&mut table);
+        Answer::Ready(table.rooms.page(channel, &page))
+    }
+
+    fn occupancy(&self, channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
+        Answer::Ready(Ok(self.shared.table().rooms.occupancy(channel)))
     }
 }

@@ -82,3 +82,15 @@ pub struct RoutedEvent {
     /// When it happened for certain.
     pub published: Window,
 }
+
+impl RoutedEvent {
+    /// The bytes of what it says.
+    pub(crate) fn size(&self) -> usize {
+        self.event.user.len() + self.event.info.as_ref().map_or(0, |info| info.as_str().len())
+    }
+}
+
+/// What a channel counts as a user: the user, or `~` and the id of an anonymous session.
+pub(crate) fn user_name(user: Option<&Arc<str>>, session: SessionId) -> Arc<str> {
+    user.map_or_else(|| format!("~{session}").into(), Arc::clone)
+}

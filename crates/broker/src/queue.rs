@@ -16,6 +16,9 @@ use crate::presence::RoutedEvent;
 /// What a queued item costs beside its data.
 const ITEM_BYTES: usize = 128;
 
+/// The most orders that wait for one shard.
+const MAX_CONTROLS: usize = 65_536;
+
 /// What a shard hears from its broker. The order is the broker's, per channel.
 #[derive(Debug, Clone)]
 pub enum Relayed {
@@ -93,6 +96,8 @@ struct Shared {
 struct State {
     items: Vec<Relayed>,
     bytes: usize,
+    /// Orders among the items.
+    controls: usize,
     /// Channels that lost publications since the last that was queued for them, and from when to when.
     lost: HashMap<ChannelName, Window>,
     /// Gaps told because something did not fit.
@@ -101,7 +106,8 @@ struct State {
 
 impl ShardQueue {
     /// Queues `item`. A publication or a gap that does not fit is dropped, to be told as a gap of the reason `overload`
-    /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it.
+    /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it. An order beyond
+    /// 65,536 that wait is dropped.
     pub fn push(&self, item: Relayed) -> bool {
         let mut state = self.0.lock();
         let was_empty = state.items.is_empty();
@@ -131,6 +137,7 @@ impl ShardInbox {
         let mut state = self.0.lock();
         items.append(&mut state.items);
         state.bytes = 0;
+        state.controls = 0;
         let lost = std::mem::take(&mut state.lost);
         state.overload_gaps += lost.len() as u64;
         drop(state);
@@ -147,12 +154,20 @@ impl Shared {
 impl State {
     fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
         let (channel, window, size) = match &item {
-            Relayed::Joined(_) | Relayed::Control(_) => {
+            Relayed::Joined(_) => {
                 self.items.push(item);
                 return true;
             }
+            Relayed::Control(_) => {
+                let fits = self.controls < MAX_CONTROLS;
+                if fits {
+                    self.controls += 1;
+                    self.items.push(item);
+                }
+                return fits;
+            }
             Relayed::Publication(routed) => (&routed.channel, routed.published, routed.size()),
-            Relayed::Presence(routed) => (&routed.channel, routed.published, ITEM_BYTES),
+            Relayed::Presence(routed) => (&routed.channel, routed.published, routed.size() + ITEM_BYTES),
             Relayed::Gap(channel, gap) => (channel, Window { from: gap.from, to: gap.to }, ITEM_BYTES),
         };
         if self.bytes + size > limit_bytes {
@@ -200,6 +215,7 @@ mod tests {
             Relayed::Gap(channel, gap) => {
                 format!("{channel} {}-{} {}", gap.from, gap.to, gap.reason.name())
             }
+            other => format!("{other:?}"),
         };
         items.into_iter().map(name).collect()
     }
@@ -235,6 +251,16 @@ mod tests {
         }
         assert!(queue.push(Relayed::Joined(channel)));
         assert_eq!(taken(&inbox), ["a 1-1 undecodable", "joined a", "a 2-1000 overload"]);
+    }
+
+    #[test]
+    fn orders_fit_beside_full_publications_up_to_their_own_limit() {
+        let (queue, inbox) = shard_queue(0);
+        let order = Relayed::Control(Arc::new(Control::Disconnect { user: "alice".into() }));
+        assert!((0..MAX_CONTROLS).all(|_| queue.push(order.clone())));
+        assert!(!queue.push(order.clone()));
+        assert_eq!(taken(&inbox).len(), MAX_CONTROLS);
+        assert!(queue.push(order));
     }
 
     #[tokio::test]

@@ -12,6 +12,8 @@
 mod address;
 mod clock;
 mod command;
+mod connection;
+mod control;
 mod encode;
 mod handshake;
 mod lane;
@@ -36,7 +38,7 @@ pub use address::AddressError;
 use crate::config::RedisConfig;
 use crate::interest::Interest;
 use crate::queue::ShardQueue;
-use crate::tally::Tally;
+use crate::tally::{Moment, Tally};
 use crate::{
     Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
     Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
@@ -79,6 +81,27 @@ impl Shared {
         self.interest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The answer to what was put into the lane.
+    fn published(&self, queued: Result<lane::Waiting, PublishError>) -> Answer<Result<(), PublishError>> {
+        match queued {
+            // It has its place in the lane already, whenever its future is polled.
+            Ok(waiting) => {
+                let answer = timeout(self.config.command_timeout, waiting);
+                Answer::Pending(Box::pin(async {
+                    match answer.await {
+                        Ok(Ok(result)) => result,
+                        // Too late, or the link ended with the request in its hands.
+                        Ok(Err(_)) | Err(_) => Err(PublishError::Timeout),
+                    }
+                }))
+            }
+            Err(error) => {
+                self.tally.publish_errors.add(1);
+                Answer::Ready(Err(error))
+            }
+        }
+    }
+
     /// The most bytes of one message that are kept: data, envelope, and names.
     fn reply_bytes(&self) -> usize {
         self.payload_bytes.saturating_add(encode::ENVELOPE_BYTES)
@@ -110,7 +133,7 @@ impl RedisBroker {
             interest: Mutex::new(Interest::new(config.redis.cooldown)),
             interest_changed: Notify::new(),
             lane: Lane::default(),
-            tally: Tally::default(),
+            tally: Tally::new(started),
             subscription: Standing::new("subscription"),
             command: Standing::new("command"),
         });
@@ -153,33 +176,19 @@ impl Broker for RedisBroker {
         let queued = match bytes <= shared.payload_bytes {
             false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
-                let channel = request.channel.clone();
-                let rule = shared.rules.of(&channel);
+                let wire_name = shared.names.write(request.channel.as_str());
+                let rule = shared.rules.of(&request.channel);
                 let payload = encode::encode(request, rule, self.now());
-                shared.lane.push(channel, payload, shared.config.command_timeout)
+                shared.lane.push(wire_name, payload, shared.config.command_timeout)
             }
         };
-        match queued {
-            // It has its place in the lane already, whenever its future is polled.
-            Ok(waiting) => {
-                let answer = timeout(shared.config.command_timeout, waiting);
-                Answer::Pending(Box::pin(async {
-                    match answer.await {
-                        Ok(Ok(result)) => result,
-                        // Too late, or the link ended with the request in its hands.
-                        Ok(Err(_)) | Err(_) => Err(PublishError::Timeout),
-                    }
-                }))
-            }
-            Err(error) => {
-                shared.tally.publish_errors.add(1);
-                Answer::Ready(Err(error))
-            }
-        }
+        shared.published(queued)
     }
 
-    fn control(&self, _control: Control) -> Answer<Result<(), PublishError>> {
-        Answer::Ready(Err(PublishError::Unreachable))
+    fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
+        let shared = &self.shared;
+        let payload = control::encode(&control).into();
+        shared.published(shared.lane.push(shared.names.control(), payload, shared.config.command_timeout))
     }
 
     fn channels(&self, _request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
@@ -202,7 +211,7 @@ impl Broker for RedisBroker {
         let interest = self.shared.interest();
         let (gaps, channels) = (interest.overload_gaps(), interest.channels_confirmed());
         drop(interest);
-        self.shared.tally.counters(gaps, channels)
+        self.shared.tally.counters(Moment { overload_gaps: gaps, channels, members: 0 })
     }
 }
 

@@ -57,6 +57,13 @@ impl Shards {
         ShardId(self.0.len() as u8 - 1)
     }
 
+    /// Every one of them.
+    pub(crate) fn all(&self) -> ShardSet {
+        let mut all = ShardSet::default();
+        (0..self.0.len()).for_each(|number| all.insert(ShardId(number as u8)));
+        all
+    }
+
     /// Queues `item` for one shard.
     pub(crate) fn tell(&self, shard: ShardId, item: Relayed) {
         if let Some(queue) = self.0.get(usize::from(shard.0)) {

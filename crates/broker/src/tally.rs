@@ -1,11 +1,18 @@
 //! The numbers behind [`Counters`], as a broker counts them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::Counters;
+use tokio::time::Instant;
 
-#[derive(Debug, Default)]
+use crate::shards::Told;
+use crate::{Counters, Histogram};
+
+#[derive(Debug)]
 pub(crate) struct Tally {
+    /// The zero of the times below.
+    started: Instant,
     pub(crate) received: Count,
     pub(crate) undecodable: Count,
     pub(crate) overflowed: Count,
@@ -15,6 +22,36 @@ pub(crate) struct Tally {
     pub(crate) published: Count,
     pub(crate) publish_errors: Count,
     pub(crate) reconnects: Count,
+    pub(crate) presence_reaped: Count,
+    pub(crate) presence_reasserted: Count,
+    pub(crate) presence_invalid: Count,
+    pub(crate) control_received: Count,
+    pub(crate) control_dropped: Count,
+    pub(crate) probe_failures: Count,
+    pub(crate) redis_errors: Count,
+    /// When something was last relayed to this node.
+    pub(crate) last_message: Latest,
+    /// A duration, not a time.
+    pub(crate) probe_rtt: Latest,
+    command_duration: Mutex<Histogram>,
+    pub(crate) unreadable_order: Seldom,
+    dropped_order: Seldom,
+}
+
+/// What is not to be logged each time.
+#[derive(Debug, Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time again.
+    pub(crate) fn is_due(&self, now: Instant, every: Duration) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= every);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 /// A number that only rises.
@@ -31,19 +68,112 @@ impl Count {
     }
 }
 
+/// A duration that was last set, if it was.
+#[derive(Debug)]
+pub(crate) struct Latest(AtomicU64);
+
+const NEVER: u64 = u64::MAX;
+
+impl Latest {
+    pub(crate) fn set(&self, value: Duration) {
+        self.0.store(value.as_micros().min(u128::from(NEVER - 1)) as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros != NEVER).then(|| Duration::from_micros(micros))
+    }
+}
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self(AtomicU64::new(NEVER))
+    }
+}
+
+/// What is not counted here, at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Gaps that queues have told of.
+    pub(crate) overload_gaps: u64,
+    /// Channels subscribed.
+    pub(crate) channels: u64,
+    /// Members of this node.
+    pub(crate) members: u64,
+}
+
 impl Tally {
-    /// All of them, with the gaps that queues told of and the channels at the moment.
-    pub(crate) fn counters(&self, overload_gaps: u64, channels: u64) -> Counters {
+    pub(crate) fn new(started: Instant) -> Self {
+        Self {
+            started,
+            received: Count::default(),
+            undecodable: Count::default(),
+            overflowed: Count::default(),
+            stray: Count::default(),
+            gaps: Count::default(),
+            published: Count::default(),
+            publish_errors: Count::default(),
+            reconnects: Count::default(),
+            presence_reaped: Count::default(),
+            presence_reasserted: Count::default(),
+            presence_invalid: Count::default(),
+            control_received: Count::default(),
+            control_dropped: Count::default(),
+            probe_failures: Count::default(),
+            redis_errors: Count::default(),
+            last_message: Latest::default(),
+            probe_rtt: Latest::default(),
+            command_duration: Mutex::default(),
+            unreadable_order: Seldom::default(),
+            dropped_order: Seldom::default(),
+        }
+    }
+
+    /// Something was relayed to this node.
+    pub(crate) fn heard(&self, now: Instant) {
+        self.last_message.set(now.saturating_duration_since(self.started));
+    }
+
+    /// An order went to the shards.
+    pub(crate) fn controlled(&self, told: Told) {
+        self.control_received.add(1);
+        if told.dropped > 0 {
+            self.control_dropped.add(1);
+            if self.dropped_order.is_due(Instant::now(), Duration::from_secs(1)) {
+                tracing::error!(shards = told.dropped, "dropped orders: more than 65536 wait for a shard");
+            }
+        }
+    }
+
+    /// A batch of commands was answered after `duration`.
+    pub(crate) fn answered(&self, duration: Duration) {
+        self.command_duration.lock().unwrap_or_else(PoisonError::into_inner).record(duration, 1);
+    }
+
+    /// All of them.
+    pub(crate) fn counters(&self, moment: Moment) -> Counters {
+        let age = |at: Duration| self.started.elapsed().saturating_sub(at);
         Counters {
             received: self.received.get(),
             undecodable: self.undecodable.get(),
             overflowed: self.overflowed.get(),
             stray: self.stray.get(),
-            gaps: self.gaps.get() + overload_gaps,
+            gaps: self.gaps.get() + moment.overload_gaps,
             published: self.published.get(),
             publish_errors: self.publish_errors.get(),
             reconnects: self.reconnects.get(),
-            channels,
+            channels: moment.channels,
+            presence_members: moment.members,
+            presence_reaped: self.presence_reaped.get(),
+            presence_reasserted: self.presence_reasserted.get(),
+            presence_invalid: self.presence_invalid.get(),
+            control_received: self.control_received.get(),
+            control_dropped: self.control_dropped.get(),
+            last_message_age: self.last_message.get().map(age),
+            probe_rtt: self.probe_rtt.get(),
+            probe_failures: self.probe_failures.get(),
+            command_duration: *self.command_duration.lock().unwrap_or_else(PoisonError::into_inner),
+            redis_errors: self.redis_errors.get(),
         }
     }
 }

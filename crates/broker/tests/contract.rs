@@ -5,6 +5,10 @@
 
 #[path = "contract/cases.rs"]
 mod cases;
+#[path = "fixture/member.rs"]
+mod member;
+#[path = "contract/presence.rs"]
+mod presence;
 #[path = "fixture/redis_server.rs"]
 mod redis_server;
 #[path = "fixture/shard.rs"]
@@ -17,12 +21,13 @@ use std::time::Duration;
 use redis_server::RedisServer;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, Config, PayloadRules, Status};
+use ullim_broker::{Broker, Config, PayloadRules, Presence, Status};
 use ullim_protocol::publication::PayloadRule;
 
 /// A broker that is up, and what it needs.
 pub(crate) struct Fixture {
     broker: Arc<dyn Broker>,
+    presence: Arc<dyn Presence>,
     _server: Option<RedisServer>,
 }
 
@@ -40,7 +45,8 @@ fn rules() -> PayloadRules {
 }
 
 async fn memory() -> Fixture {
-    Fixture { broker: Arc::new(MemoryBroker::new(&config(), rules())), _server: None }
+    let broker = Arc::new(MemoryBroker::new(&config(), rules()));
+    Fixture { presence: broker.clone(), broker, _server: None }
 }
 
 async fn redis() -> Fixture {
@@ -49,21 +55,22 @@ async fn redis() -> Fixture {
     config.redis.url = server.url();
     let broker = RedisBroker::start(&config, rules()).unwrap();
     shard::until("up", || broker.status() == Status::Up).await;
-    Fixture { broker, _server: Some(server) }
+    Fixture { presence: broker.clone(), broker, _server: Some(server) }
 }
 
 macro_rules! contract {
-    ($($case:ident)*) => {
+    ($($module:ident: $($case:ident)*;)*) => {
         mod memory_broker {
-            $(#[tokio::test] async fn $case() { super::cases::$case(super::memory().await).await; })*
+            $($(#[tokio::test] async fn $case() { super::$module::$case(super::memory().await).await; })*)*
         }
         mod redis_broker {
-            $(#[tokio::test] async fn $case() { super::cases::$case(super::redis().await).await; })*
+            $($(#[tokio::test] async fn $case() { super::$module::$case(super::redis().await).await; })*)*
         }
     };
 }
 
 contract! {
+    cases:
     joining_comes_before_publications_and_they_keep_their_order
     data_of_every_kind_comes_back_in_every_namespace
     headers_and_exclusion_come_along
@@ -76,5 +83,17 @@ contract! {
     data_above_the_limit_is_refused
     many_channels_are_joined_and_heard
     the_order_is_that_of_the_calls_not_of_the_polls
-    times_and_counters_tell_what_happened
+    times_and_counters_tell_what_happened;
+    presence:
+    who_enters_is_told_once_and_can_be_read_at_once
+    a_user_comes_with_the_first_session_and_goes_with_the_last
+    a_return_within_the_grace_is_not_told
+    who_returns_after_the_grace_comes_again
+    nobody_has_no_grace
+    the_end_of_an_older_claim_takes_nobody_out
+    a_session_that_becomes_another_users_is_counted_for_that_one
+    pages_hold_every_member
+    comings_and_goings_keep_their_place_among_publications
+    orders_reach_every_shard
+    channels_are_listed_by_prefix_and_page;
 }

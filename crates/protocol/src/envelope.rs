@@ -1,9 +1,14 @@
-//! The envelope: how a publication with metadata travels in Redis (`docs/redis.md`, "The envelope").
+//! The envelope: how a publication with metadata, or a coming or going, travels in Redis (`docs/redis.md`, "The
+//! envelope").
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
+use crate::json;
+use crate::presence::{Info, PresenceEvent};
 use crate::publication::{Data, Headers, Kind};
 use crate::session::SessionId;
 
@@ -17,6 +22,10 @@ const KIND: u8 = 0x81;
 const TIME: u8 = 0x02;
 const EXCLUDE: u8 = 0x83;
 const HEADERS: u8 = 0x04;
+const PRESENCE: u8 = 0x85;
+
+/// The most bytes of the name of a user who comes or goes.
+pub const MAX_USER_BYTES: usize = 255;
 
 /// The latest time that clients can read: 2^53 − 1.
 const MAX_TIME: u64 = (1 << 53) - 1;
@@ -32,6 +41,15 @@ pub struct Envelope {
     pub exclude: Option<SessionId>,
     /// What goes with it.
     pub headers: Option<Headers>,
+}
+
+/// What an envelope holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A publication.
+    Publication(Envelope),
+    /// Somebody comes to the channel or goes.
+    Presence(PresenceEvent),
 }
 
 /// Why a payload with the envelope's magic cannot be decoded.
@@ -100,13 +118,37 @@ fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
     out.extend_from_slice(&value[..usize::from(length)]);
 }
 
-/// Reads an envelope whole. The data shares `payload`'s memory.
-pub fn decode(mut payload: Bytes) -> Result<Envelope, EnvelopeError> {
+/// Reads an envelope whole. The data of a publication shares `payload`'s memory.
+pub fn decode(mut payload: Bytes) -> Result<Content, EnvelopeError> {
     let (fields, data_start) = read_fields(&payload)?;
     let kind = fields.kind.ok_or(EnvelopeError::NoKind)?;
     let data = payload.split_off(data_start);
+    if let Some(joined) = fields.joined {
+        let event = (kind == Kind::Json).then(|| event_of(joined, &data)).flatten();
+        return event.map(Content::Presence).ok_or(EnvelopeError::Data);
+    }
     let data = kind.accept(data).ok_or(EnvelopeError::Data)?;
-    Ok(Envelope { data, time: fields.time, exclude: fields.exclude, headers: fields.headers })
+    Ok(Content::Publication(Envelope { data, time: fields.time, exclude: fields.exclude, headers: fields.headers }))
+}
+
+/// The data of a coming or going.
+#[derive(Deserialize)]
+struct EventData<'a> {
+    user: String,
+    #[serde(borrow, default, deserialize_with = "json::present")]
+    info: Option<&'a RawValue>,
+}
+
+fn event_of(joined: bool, data: &[u8]) -> Option<PresenceEvent> {
+    let json::Object(EventData { user, info }) = serde_json::from_slice(data).ok()?;
+    if user.is_empty() || user.len() > MAX_USER_BYTES {
+        return None;
+    }
+    let info = match info {
+        Some(info) => Some(Info::parse(info.get())?),
+        None => None,
+    };
+    Some(PresenceEvent { joined, user: user.into(), info })
 }
 
 #[derive(Default)]
@@ -115,6 +157,8 @@ struct Fields {
     time: Option<u64>,
     exclude: Option<SessionId>,
     headers: Option<Headers>,
+    /// Somebody comes or goes, and which of the two.
+    joined: Option<bool>,
 }
 
 /// The fields, and where the data begins.
@@ -150,6 +194,7 @@ impl Fields {
             TIME => self.time = Some(time_of(value).ok_or(invalid)?),
             EXCLUDE => self.exclude = Some(SessionId(value.try_into().map_err(|_| invalid)?)),
             HEADERS => self.headers = Some(headers_of(value).ok_or(invalid)?),
+            PRESENCE => self.joined = Some(joined_of(value).ok_or(invalid)?),
             _ if tag & CRITICAL != 0 => return Err(EnvelopeError::Critical(tag)),
             _ => {}
         }
@@ -162,6 +207,14 @@ fn kind_of(value: &[u8]) -> Option<Kind> {
         [1] => Some(Kind::Json),
         [2] => Some(Kind::Text),
         [3] => Some(Kind::Binary),
+        _ => None,
+    }
+}
+
+fn joined_of(value: &[u8]) -> Option<bool> {
+    match value {
+        [1] => Some(true),
+        [2] => Some(false),
         _ => None,
     }
 }

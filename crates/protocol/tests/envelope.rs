@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use ullim_protocol::envelope::{Envelope, EnvelopeError, decode, encode};
+use ullim_protocol::envelope::{Content, Envelope, EnvelopeError, decode, encode};
+use ullim_protocol::presence::{Info, PresenceEvent};
 use ullim_protocol::publication::{Data, Headers, Kind};
 use ullim_protocol::session::SessionId;
 
-fn documented_example() -> Vec<u8> {
+fn documented_example(number: usize) -> Vec<u8> {
     let page = include_str!("../../../docs/redis.md");
-    let block = page.split("```hex\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = page.split("```hex\n").nth(number).unwrap().split("```").next().unwrap();
     let bytes = block.lines().flat_map(|line| line.split("  ").next().unwrap().split(' '));
     bytes.filter(|byte| !byte.is_empty()).map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
@@ -27,12 +28,53 @@ fn the_documented_envelope_is_the_one_that_is_written_and_read() {
     };
     let mut written = Vec::new();
     encode(&envelope, &mut written);
-    assert_eq!(written, documented_example());
-    assert_eq!(decode(Bytes::from(written)), Ok(envelope));
+    assert_eq!(written, documented_example(1));
+    assert_eq!(decode(Bytes::from(written)), Ok(Content::Publication(envelope)));
+}
+
+fn read(fields_and_data: &[u8]) -> Result<Content, EnvelopeError> {
+    decode(Bytes::from([b"\x89ULLIM\r\n\x01", fields_and_data].concat()))
 }
 
 fn decoded(fields_and_data: &[u8]) -> Result<Envelope, EnvelopeError> {
-    decode(Bytes::from([b"\x89ULLIM\r\n\x01", fields_and_data].concat()))
+    read(fields_and_data).map(|content| match content {
+        Content::Publication(envelope) => envelope,
+        Content::Presence(event) => panic!("{event:?}"),
+    })
+}
+
+#[test]
+fn the_documented_coming_is_read() {
+    let event = PresenceEvent { joined: true, user: "alice".into(), info: Info::parse("{\"a\":1}") };
+    assert_eq!(decode(Bytes::from(documented_example(2))), Ok(Content::Presence(event)));
+}
+
+#[test]
+fn comings_and_goings_that_are_not_whole_are_refused() {
+    let event = |fields: &[u8], data: &[u8]| read(&[fields, &[0], data].concat());
+    let (left, json) = (b"\x85\x00\x01\x02", b"\x81\x00\x01\x01");
+    let fields = [&json[..], left].concat();
+    let alice = PresenceEvent { joined: false, user: "alice".into(), info: None };
+    let extended = b"{\"later\":[1],\"user\":\"alice\"}";
+    assert_eq!(event(&fields, extended), Ok(Content::Presence(alice)));
+    let (long, large) = ("a".repeat(256), "1".repeat(4097));
+    let bad = [
+        "",
+        "[\"alice\"]",
+        "{}",
+        "{\"user\":7}",
+        "{\"user\":\"\"}",
+        &format!("{{\"user\":\"{long}\"}}"),
+        &format!("{{\"user\":\"alice\",\"info\":{large}}}"),
+        "{\"user\":\"alice\",\"info\":1e999}",
+    ];
+    for data in bad {
+        assert_eq!(event(&fields, data.as_bytes()), Err(EnvelopeError::Data), "{data}");
+    }
+    assert_eq!(event(left, b"{\"user\":\"alice\"}"), Err(EnvelopeError::NoKind));
+    let text = [&b"\x81\x00\x01\x02"[..], left].concat();
+    assert_eq!(event(&text, b"{\"user\":\"alice\"}"), Err(EnvelopeError::Data));
+    assert_eq!(event(b"\x85\x00\x01\x03", b""), Err(EnvelopeError::Value(0x85)));
 }
 
 #[test]
@@ -89,12 +131,12 @@ proptest! {
     fn what_is_written_is_read_back(envelope in any_envelope()) {
         let mut bytes = Vec::new();
         encode(&envelope, &mut bytes);
-        prop_assert_eq!(decode(Bytes::from(bytes)), Ok(envelope));
+        prop_assert_eq!(decode(Bytes::from(bytes)), Ok(Content::Publication(envelope)));
     }
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in any::<Vec<u8>>()) {
-        if let Ok(envelope) = decoded(&bytes) {
+        if let Ok(Content::Publication(envelope)) = read(&bytes) {
             prop_assert!(envelope.data.kind() == Kind::Binary || std::str::from_utf8(envelope.data.bytes()).is_ok());
         }
     }

@@ -2,13 +2,14 @@
 //! forgets everything when the link breaks.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use ullim_protocol::publication::{Data, Publication};
 
 use super::*;
-use crate::queue::{ShardInbox, Window, shard_queue};
+use crate::queue::{Routed, ShardInbox, Window, shard_queue};
 
 const SHARDS: usize = 3;
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
@@ -209,7 +210,9 @@ impl World {
             }
             Reply::Message(channel, published) => {
                 let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
-                self.interest.route(Routed { channel, publication, exclude: None, published: Window::at(published) });
+                let published = Window::at(published);
+                let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
+                self.interest.route(&channel, &Relayed::Publication(Arc::new(routed)));
             }
             Reply::Pong(at) => self.proven = at,
         }
@@ -236,6 +239,7 @@ impl World {
                 let channel = match &item {
                     Relayed::Joined(channel) | Relayed::Gap(channel, _) => channel.as_str(),
                     Relayed::Publication(routed) => routed.channel.as_str(),
+                    other => panic!("not published: {other:?}"),
                 };
                 let at = CHANNELS.iter().position(|name| *name == channel).unwrap();
                 views[at].hear(item);
@@ -263,6 +267,7 @@ impl View {
                 self.outages = 0;
                 self.missing.retain(|missing| !(gap.from..=gap.to).contains(missing));
             }
+            Relayed::Presence(_) | Relayed::Control(_) => panic!("not published"),
         }
     }
 }

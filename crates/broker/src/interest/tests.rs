@@ -53,6 +53,7 @@ impl Table {
             Relayed::Joined(channel) => format!("joined {channel}"),
             Relayed::Publication(routed) => format!("{} at {}", routed.channel, routed.published.to),
             Relayed::Gap(channel, gap) => format!("{channel} gap {}-{}", gap.from, gap.to),
+            other => format!("{other:?}"),
         };
         items.into_iter().map(describe).collect()
     }

@@ -93,7 +93,9 @@ impl std::fmt::Debug for Address {
 /// What the names of channels begin and end with in Redis.
 #[derive(Debug, Clone)]
 pub(super) struct WireNames {
+    /// What precedes a channel's name.
     head: String,
+    prefix: String,
 }
 
 impl WireNames {
@@ -102,12 +104,38 @@ impl WireNames {
         if prefix.is_empty() || prefix.len() > 64 || prefix.contains(forbidden) {
             return Err(AddressError::Prefix(prefix.to_owned()));
         }
-        Ok(Self { head: format!("{prefix}:{{") })
+        Ok(Self { head: format!("{prefix}:{{"), prefix: prefix.to_owned() })
     }
 
     /// The name of a channel in Redis.
     pub(super) fn write(&self, channel: &str) -> String {
         format!("{}{channel}}}", self.head)
+    }
+
+    /// The channel of the orders between nodes.
+    pub(super) fn control(&self) -> String {
+        format!("{}:control", self.prefix)
+    }
+
+    /// What all channels' names match, and nothing else of ours.
+    pub(super) fn pattern(&self) -> String {
+        // Neither the prefix nor the braces mean anything in a pattern.
+        format!("{}*}}", self.head)
+    }
+
+    /// The hash of the nodes' leases.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}:nodes", self.prefix)
+    }
+
+    /// The set of the channels that a node has members in.
+    pub(super) fn node_channels(&self, node: &str) -> String {
+        format!("{}:node:{node}:channels", self.prefix)
+    }
+
+    /// A channel's keys: presence, users, leaving.
+    pub(super) fn presence(&self, channel: &str) -> [String; 3] {
+        ["presence", "users", "leaving"].map(|key| format!("{}{channel}}}:{key}", self.head))
     }
 
     /// The channel that a name in Redis means; `None` if it cannot be one of ours.

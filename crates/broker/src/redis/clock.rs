@@ -17,7 +17,7 @@ pub(super) struct Clock(Mutex<Reading>);
 
 /// At `local` Redis' clock showed `remote` since the epoch, give or take `uncertainty`.
 #[derive(Debug, Clone, Copy)]
-struct Reading {
+pub(super) struct Reading {
     local: Instant,
     remote: Duration,
     uncertainty: Duration,
@@ -56,19 +56,35 @@ impl Clock {
         }
     }
 
-    /// Redis' time at `instant`, in Unix milliseconds.
+    /// [`Reading::millis`], of what is known now.
     pub(super) fn millis(&self, instant: Instant) -> u64 {
-        self.reading().at(instant).as_millis() as u64
+        self.reading().millis(instant)
+    }
+
+    /// [`Reading::span`], of what is known now.
+    pub(super) fn span(&self, instant: Instant) -> Span {
+        self.reading().span(instant)
+    }
+
+    /// What is known now, for who asks more than once.
+    pub(super) fn reading(&self) -> Reading {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reading {
+    /// Redis' time at `instant`, in Unix milliseconds.
+    pub(super) fn millis(self, instant: Instant) -> u64 {
+        self.at(instant).as_millis() as u64
     }
 
     /// Redis' time at `instant`, with the bounds of what is known.
-    pub(super) fn span(&self, instant: Instant) -> Span {
-        let reading = self.reading();
-        let middle = reading.at(instant);
+    pub(super) fn span(self, instant: Instant) -> Span {
+        let middle = self.at(instant);
         // A millisecond more, because TIME and our own answer are cut, not rounded.
-        let margin = match reading.uncertainty {
+        let margin = match self.uncertainty {
             Duration::MAX => Duration::ZERO,
-            _ => reading.uncertainty_at(instant) + Duration::from_millis(1),
+            _ => self.uncertainty_at(instant) + Duration::from_millis(1),
         };
         Span {
             earliest: middle.saturating_sub(margin).as_millis() as u64,
@@ -76,12 +92,6 @@ impl Clock {
         }
     }
 
-    fn reading(&self) -> Reading {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Reading {
     fn at(&self, instant: Instant) -> Duration {
         match instant.checked_duration_since(self.local) {
             Some(later) => self.remote + later,

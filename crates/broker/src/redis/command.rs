@@ -4,16 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisResult, Value};
-use tokio::sync::Notify;
+use redis::{RedisResult, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::connection::Connection;
 use super::lane::{Batch, Request};
 use super::outage::Backoff;
-use super::socket;
 use crate::PublishError;
 
 /// Builds the link again and again, until `stop`.
@@ -53,36 +51,15 @@ fn refuse_waiting(shared: &Shared) {
     }
 }
 
-struct Link {
-    connection: MultiplexedConnection,
-    /// redis-rs has seen the connection end.
-    ended: Arc<Notify>,
-}
+struct Link(Connection);
 
 async fn connect(shared: &Shared) -> Result<Link, String> {
-    let deadline = shared.config.ping_timeout;
-    let info = shared.address.connection_info().map_err(|error| error.to_string())?;
-    let info = info.set_tcp_settings(socket::settings(deadline));
-    let client = redis::Client::open(info).map_err(|error| error.to_string())?;
-    let ended = Arc::new(Notify::new());
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(deadline))
-        .set_response_timeout(Some(shared.config.command_timeout))
-        .set_push_sender({
-            let ended = Arc::clone(&ended);
-            move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    ended.notify_one();
-                }
-                Ok::<(), std::convert::Infallible>(())
-            }
-        });
     let set_up = async {
-        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-        let mut link = Link { connection, ended };
+        let mut link = Link(Connection::open(shared).await?);
         link.read_time(shared).await?;
         RedisResult::Ok(link)
     };
+    let deadline = shared.config.ping_timeout;
     match timeout(deadline, set_up).await {
         Ok(link) => link.map_err(|error| error.to_string()),
         Err(_) => Err(format!("no answer within {deadline:?}")),
@@ -94,7 +71,7 @@ impl Link {
     async fn serve(mut self, shared: &Shared) -> String {
         let mut prove = interval(shared.config.ping_interval.max(Duration::from_millis(10)));
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ended = Arc::clone(&self.ended);
+        let ended = Arc::clone(&self.0.ended);
         loop {
             let served = tokio::select! {
                 () = ended.notified() => return "redis closed the connection".to_owned(),
@@ -109,7 +86,7 @@ impl Link {
 
     async fn read_time(&mut self, shared: &Shared) -> RedisResult<()> {
         let asked = Instant::now();
-        let (seconds, micros) = redis::cmd("TIME").query_async(&mut self.connection).await?;
+        let (seconds, micros) = redis::cmd("TIME").query_async(&mut self.0.commands).await?;
         shared.clock.learn(seconds, micros, asked, Instant::now());
         Ok(())
     }
@@ -129,11 +106,12 @@ impl Link {
     async fn publish(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<()> {
         let mut commands = redis::Pipeline::with_capacity(requests.len());
         for request in &requests {
-            let name = shared.names.write(request.channel.as_str());
-            commands.cmd("PUBLISH").arg(name).arg(&request.payload[..]);
+            commands.cmd("PUBLISH").arg(&request.wire_name).arg(&request.payload[..]);
         }
         commands.ignore_errors();
-        let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(&mut self.connection).await;
+        let asked = Instant::now();
+        let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(&mut self.0.commands).await;
+        shared.tally.answered(asked.elapsed());
         let (answers, broken) = match answers {
             Ok(answers) => (answers, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -142,7 +120,10 @@ impl Link {
         for request in requests {
             let result = match answers.next() {
                 Some(Ok(_)) => Ok(()),
-                Some(Err(error)) => Err(PublishError::Refused(error.to_string())),
+                Some(Err(error)) => {
+                    shared.tally.redis_errors.add(1);
+                    Err(PublishError::Refused(error.to_string()))
+                }
                 None => Err(PublishError::Timeout),
             };
             match result {

@@ -1,7 +1,9 @@
-//! Publications as they travel in Redis: raw where the receiver can tell their kind, else in an envelope.
+//! Publications as they travel in Redis: raw where the receiver can tell their kind, else in an envelope. And what else
+//! comes in envelopes.
 
 use bytes::Bytes;
-use ullim_protocol::envelope::{self, Envelope, EnvelopeError};
+use ullim_protocol::envelope::{self, Content, Envelope, EnvelopeError};
+use ullim_protocol::presence::PresenceEvent;
 use ullim_protocol::publication::{Data, Headers, PayloadRule, Publication};
 use ullim_protocol::session::SessionId;
 
@@ -26,9 +28,9 @@ pub(super) fn encode(request: PublishRequest, rule: PayloadRule, time: u64) -> B
 
 /// What a payload says.
 #[derive(Debug, PartialEq)]
-pub(super) struct Decoded {
-    pub(super) publication: Publication,
-    pub(super) exclude: Option<SessionId>,
+pub(super) enum Decoded {
+    Publication { publication: Publication, exclude: Option<SessionId> },
+    Presence(PresenceEvent),
 }
 
 /// Why a payload says nothing.
@@ -49,7 +51,10 @@ pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: us
     let (data, time, headers, exclude): (Data, u64, Option<Headers>, Option<SessionId>) =
         match envelope::is_envelope(&payload) {
             true => {
-                let envelope = envelope::decode(payload)?;
+                let envelope = match envelope::decode(payload)? {
+                    Content::Publication(envelope) => envelope,
+                    Content::Presence(event) => return Ok(Decoded::Presence(event)),
+                };
                 let time = envelope.time.unwrap_or(received);
                 (envelope.data, time, envelope.headers, envelope.exclude)
             }
@@ -60,7 +65,7 @@ pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: us
         };
     match data.bytes().len() {
         bytes if bytes > limit => Err(DecodeError::TooLarge(bytes as u64)),
-        _ => Ok(Decoded { publication: Publication { data, time, headers }, exclude }),
+        _ => Ok(Decoded::Publication { publication: Publication { data, time, headers }, exclude }),
     }
 }
 
@@ -71,6 +76,13 @@ mod tests {
     use ullim_protocol::channel::ChannelName;
 
     use super::*;
+
+    fn publication(payload: Bytes, rule: PayloadRule) -> (Publication, Option<SessionId>) {
+        match decode(payload, rule, 9, 100).unwrap() {
+            Decoded::Publication { publication, exclude } => (publication, exclude),
+            Decoded::Presence(event) => panic!("{event:?}"),
+        }
+    }
 
     fn request(data: Data) -> PublishRequest {
         PublishRequest { channel: ChannelName::parse("chat:1").unwrap(), data, headers: None, exclude: None }
@@ -91,8 +103,7 @@ mod tests {
         for rule in [PayloadRule::Auto, PayloadRule::Json, PayloadRule::Text, PayloadRule::Binary] {
             for data in &all {
                 let payload = encode(request(data.clone()), rule, 7);
-                let decoded = decode(payload, rule, 9, 100).unwrap();
-                assert_eq!(&decoded.publication.data, data, "{rule:?}");
+                assert_eq!(&publication(payload, rule).0.data, data, "{rule:?}");
             }
         }
     }
@@ -111,10 +122,10 @@ mod tests {
         request.headers = headers.clone();
         request.exclude = Some(SessionId([7; 16]));
         let payload = encode(request, PayloadRule::Auto, 7);
-        let decoded = decode(payload, PayloadRule::Auto, 9, 100).unwrap();
-        assert_eq!(decoded.exclude, Some(SessionId([7; 16])));
-        assert_eq!(decoded.publication.headers, headers);
-        assert_eq!(decoded.publication.time, 7);
+        let (publication, exclude) = publication(payload, PayloadRule::Auto);
+        assert_eq!(exclude, Some(SessionId([7; 16])));
+        assert_eq!(publication.headers, headers);
+        assert_eq!(publication.time, 7);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Publications of this node on their way to Redis, in the order of the calls. Whoever waits for an answer waits here:
-//! the lane is open while the command link stands, and holds a request no longer than its deadline.
+//! What this node publishes on its way to Redis, in the order of the calls. Whoever waits for an answer waits here: the
+//! lane is open while the command link stands, and holds a request no longer than its deadline.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
-use ullim_protocol::channel::ChannelName;
 
 use crate::PublishError;
 
@@ -39,7 +38,8 @@ struct State {
 /// A publication that waits.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) channel: ChannelName,
+    /// Where it goes, as Redis calls it.
+    pub(super) wire_name: String,
     pub(super) payload: Bytes,
     /// When it is of no use any more.
     deadline: Instant,
@@ -59,12 +59,7 @@ pub(super) type Waiting = oneshot::Receiver<Result<(), PublishError>>;
 impl Lane {
     /// Puts a request at the end; it is of no use after `patience`. Refused while the link is down, and when the lane
     /// is full: then it is certain that it was not published.
-    pub(super) fn push(
-        &self,
-        channel: ChannelName,
-        payload: Bytes,
-        patience: Duration,
-    ) -> Result<Waiting, PublishError> {
+    pub(super) fn push(&self, wire_name: String, payload: Bytes, patience: Duration) -> Result<Waiting, PublishError> {
         let (answer, waiting) = oneshot::channel();
         let mut state = self.lock();
         let full = state.requests.len() >= MAX_REQUESTS
@@ -74,7 +69,7 @@ impl Lane {
         }
         state.bytes += payload.len();
         let deadline = Instant::now() + patience;
-        state.requests.push_back(Request { channel, payload, deadline, answer });
+        state.requests.push_back(Request { wire_name, payload, deadline, answer });
         drop(state);
         self.filled.notify_one();
         Ok(waiting)
@@ -142,7 +137,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn push(lane: &Lane, payload: Bytes) -> Result<Waiting, PublishError> {
-        lane.push(ChannelName::parse("a").unwrap(), payload, PATIENCE)
+        lane.push("ullim:{a}".to_owned(), payload, PATIENCE)
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! What is published in Redis, from the subscription link to the queues of the shards. Never waits.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
@@ -7,7 +9,8 @@ use ullim_protocol::outgoing::{Gap, GapReason};
 use super::Shared;
 use super::encode::{self, Decoded};
 use super::resp::Value;
-use crate::queue::{Routed, Window};
+use crate::RoutedEvent;
+use crate::queue::{Relayed, Routed, Window};
 
 /// Takes a message: what it was published to, and what. All that was published before `proven` has been read before.
 pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value, proven: Instant) {
@@ -23,16 +26,24 @@ pub(super) fn message(shared: &Shared, wire_name: &Value, payload: Value, proven
     let Some(channel) = shared.interest().heard(name) else {
         return;
     };
-    shared.tally.received.add(1);
     let now = Instant::now();
-    let received = shared.clock.millis(now);
-    let published = Window { from: shared.clock.span(proven).earliest, to: shared.clock.span(now).latest };
-    match decode(shared, &channel, payload, received) {
-        Ok(Decoded { publication, exclude }) => {
-            let told = shared.interest().route(Routed { channel, publication, exclude, published });
+    shared.tally.heard(now);
+    let clock = shared.clock.reading();
+    let published = Window { from: clock.span(proven).earliest, to: clock.span(now).latest };
+    match decode(shared, &channel, payload, clock.millis(now)) {
+        Ok(Decoded::Publication { publication, exclude }) => {
+            shared.tally.received.add(1);
+            let routed = Arc::new(Routed { channel: channel.clone(), publication, exclude, published });
+            let told = shared.interest().route(&channel, &Relayed::Publication(routed));
+            shared.tally.overflowed.add(told.dropped);
+        }
+        Ok(Decoded::Presence(event)) => {
+            let routed = Arc::new(RoutedEvent { channel: channel.clone(), event, published });
+            let told = shared.interest().route(&channel, &Relayed::Presence(routed));
             shared.tally.overflowed.add(told.dropped);
         }
         Err(error) => {
+            shared.tally.received.add(1);
             tracing::debug!(%channel, %error, "dropped a publication that cannot be decoded");
             shared.tally.undecodable.add(1);
             let gap = Gap { from: published.from, to: published.to, reason: GapReason::Undecodable };

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::control;
 use super::handshake::{self, Connection, Input, LinkError, write_command};
 use super::outage::Backoff;
 use super::relay;
@@ -56,6 +57,8 @@ struct Traffic {
     proven: Instant,
     /// When something was last read.
     heard: Instant,
+    /// Orders are heard.
+    is_controlled: bool,
     /// How many channels are yet to be confirmed before the link counts as up; `None` when it does.
     backlog: Option<usize>,
 }
@@ -63,15 +66,19 @@ struct Traffic {
 /// Serves a connection until it breaks. Returns since when publications may be lost, and why it broke.
 async fn serve(shared: &Shared, connection: Connection) -> (Instant, LinkError) {
     let Connection { stream, mut input, since } = connection;
+    // First, so that no order is missed that a client of a channel needs.
+    let mut out = Vec::new();
+    write_command(&mut out, "SUBSCRIBE", &[shared.names.control()]);
     let mut traffic = Traffic {
-        out: Vec::new(),
+        out,
         written: 0,
-        outstanding: 0,
+        outstanding: 1,
         outstanding_since: since,
         pinged: since,
         pong_awaited: false,
         proven: since,
         heard: since,
+        is_controlled: false,
         backlog: Some(shared.interest().requests_waiting()),
     };
     let Err(reason) = traffic.run(shared, stream, &mut input).await;
@@ -155,7 +162,10 @@ impl Traffic {
 
     fn judge(&self, shared: &Shared) -> Result<(), LinkError> {
         match self.pong_awaited && Instant::now() >= self.deadline(shared) {
-            true => Err(LinkError::Silent("PING")),
+            true => {
+                shared.tally.probe_failures.add(1);
+                Err(LinkError::Silent("PING"))
+            }
             false => Ok(()),
         }
     }
@@ -171,14 +181,14 @@ impl Traffic {
     fn take(&mut self, shared: &Shared, value: Value) -> Result<(), LinkError> {
         match value {
             Value::Push(parts) => self.take_push(shared, parts),
-            Value::Text(text) if self.pong_awaited && text == "PONG" => return self.take_pong(),
-            Value::Error(text) => return Err(LinkError::refused("a command", &text)),
-            _ => return Err(LinkError::Unexpected("a command")),
+            Value::Text(text) if self.pong_awaited && text == "PONG" => self.take_pong(shared),
+            Value::Error(text) => Err(LinkError::refused("a command", &text)),
+            _ => Err(LinkError::Unexpected("a command")),
         }
-        Ok(())
     }
 
-    fn take_pong(&mut self) -> Result<(), LinkError> {
+    fn take_pong(&mut self, shared: &Shared) -> Result<(), LinkError> {
+        shared.tally.probe_rtt.set(self.pinged.elapsed());
         self.pong_awaited = false;
         self.proven = self.pinged;
         // Redis answers in order: what was asked for before the PING is answered by now.
@@ -188,20 +198,29 @@ impl Traffic {
         }
     }
 
-    fn take_push(&mut self, shared: &Shared, mut parts: Vec<Value>) {
+    fn take_push(&mut self, shared: &Shared, mut parts: Vec<Value>) -> Result<(), LinkError> {
         let kind = match parts.first() {
             Some(Value::Text(kind)) => kind.clone(),
-            _ => return,
+            _ => return Ok(()),
         };
+        let is_control =
+            matches!(parts.get(1), Some(Value::Text(name)) if **name == *shared.names.control().as_bytes());
         match (&kind[..], parts.len()) {
+            (b"message", 3) if is_control => control::message(shared, &parts[2]),
             (b"message", 3) => {
                 let payload = parts.swap_remove(2);
                 relay::message(shared, &parts[1], payload, self.proven);
             }
+            (b"subscribe", 3) if is_control => {
+                self.is_controlled = true;
+                self.answered();
+            }
+            (b"unsubscribe", 3) if is_control => return Err(LinkError::Unexpected("the subscription to orders")),
             (b"subscribe", 3) => self.confirmed(shared, &parts[1]),
             (b"unsubscribe", 3) => self.left(shared, &parts[1]),
             _ => {}
         }
+        Ok(())
     }
 
     fn confirmed(&mut self, shared: &Shared, wire_name: &Value) {
@@ -236,7 +255,7 @@ impl Traffic {
     /// [`ask`](Self::ask).
     fn catch_up(&mut self, shared: &Shared) {
         // Some of them may not be wanted any more, and are never requested.
-        let caught_up = self.backlog == Some(0) || self.outstanding == 0;
+        let caught_up = self.is_controlled && (self.backlog == Some(0) || self.outstanding == 0);
         if caught_up && self.backlog.take().is_some() && shared.subscription.up(&shared.address) {
             shared.tally.reconnects.add(1);
         }

@@ -86,7 +86,7 @@ impl Heard {
                 self.numbers.push(text.parse().unwrap());
             }
             Relayed::Gap(_, gap) => self.gaps.push(gap),
-            Relayed::Joined(channel) => panic!("joined {channel} again"),
+            other => panic!("not published: {other:?}"),
         }
     }
 
@@ -114,6 +114,7 @@ pub(crate) async fn hear_past_gaps(shard: &mut Shard, channels: &[&str]) -> BTre
         let (channel, is_publication) = match &item {
             Relayed::Joined(channel) | Relayed::Gap(channel, _) => (channel.to_string(), false),
             Relayed::Publication(routed) => (routed.channel.to_string(), true),
+            other => panic!("not published: {other:?}"),
         };
         let of_channel = heard.entry(channel.clone()).or_default();
         of_channel.take(item);
