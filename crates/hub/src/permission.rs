@@ -123,6 +123,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             Rejection::Missing => "missing",
             Rejection::Expired => "expired",
             Rejection::Invalid(_) => "invalid",
+            Rejection::Unavailable(_) => "unavailable",
         });
         refusal_of(rejection)
     }
@@ -136,6 +137,7 @@ fn refusal_of(rejection: &Rejection) -> Refusal {
     let code = match rejection {
         Rejection::Expired => &codes::TOKEN_EXPIRED,
         Rejection::Missing | Rejection::Invalid(_) => &codes::BAD_TOKEN,
+        Rejection::Unavailable(_) => &codes::UNAVAILABLE,
     };
     Refusal::new(code, rejection.to_string())
 }

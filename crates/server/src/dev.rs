@@ -4,11 +4,13 @@ mod greeting;
 mod page;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use ullim_broker::Status;
 use ullim_broker::config::Kind;
+use ullim_gateway::Pages;
 
 use crate::cli::DevArgs;
 use crate::configuration::{self, Document, Layers, Settings};
@@ -42,14 +44,14 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
     logging::start(&settings.log).map_err(Failure::Usage)?;
     // `--set` may have brought another secret.
     let secret = settings.auth.hs256_secret.clone();
-    let site = Site::new(secret.clone());
+    let site = Arc::new(Site::new(secret.clone()));
     let token = secret.map(|secret| token::mint(secret, USER, TOKEN_TTL)).transpose().map_err(Failure::Usage)?;
     let api_key = settings.internal.api_key.as_ref().map(|key| key.expose().to_owned()).unwrap_or_default();
     let redis = &settings.broker.redis;
     let redis = (settings.broker.kind == Kind::Redis).then(|| (redis.url.clone(), redis.prefix.clone()));
 
     let mut signals = Signals::new().map_err(Failure::runtime)?;
-    let node = Node::start(settings).await.map_err(Failure::Runtime)?;
+    let node = Node::start(settings, pages(Arc::clone(&site))).await.map_err(Failure::Runtime)?;
     site.tell(&Access { internal: node.internal_address(), api_key: api_key.clone(), redis: redis.clone() });
     let greeting = Greeting {
         client: node.client_address(),
@@ -63,6 +65,10 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
     greeting.print(arguments.json);
     signals.first().await;
     drain::drain(node, &mut signals).await.map_err(Failure::Runtime)
+}
+
+fn pages(site: Arc<Site>) -> Pages {
+    Pages::new(move |path, query| site.page(path, query))
 }
 
 fn settings(variables: Vec<(String, String)>, flags: Vec<(String, String)>) -> Result<Settings, Failure> {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use ullim_api::{ApiState, ClientCounters, CounterSource, Readiness};
-use ullim_auth::{ResumeKey, Verifier};
+use ullim_auth::{KeyWatch, ResumeKey, Verifier};
 use ullim_broker::config::Kind;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
@@ -28,12 +28,15 @@ pub(crate) struct Node {
     pub(crate) api: JoinSet<io::Result<()>>,
     /// Ends it.
     pub(crate) stop_api: CancellationToken,
+    /// Keeps the keys of tokens up to date.
+    _keys: KeyWatch,
     internal_address: SocketAddr,
 }
 
 impl Node {
-    /// Starts a node. It serves when this returns, though its broker may not have been reached yet.
-    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+    /// Starts a node that also serves `pages` to its clients. It serves when this returns, though its broker may not
+    /// have been reached yet.
+    pub(crate) async fn start(settings: Settings, pages: Pages) -> anyhow::Result<Self> {
         file_limit::raise();
         let config_hash = hash(&configuration::show(&settings)?);
         let namespaces = Arc::new(settings.namespaces);
@@ -43,16 +46,18 @@ impl Node {
         let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
         let internal_address = listener.local_addr()?;
 
+        let verifier = Arc::new(Verifier::new(&settings.auth)?);
+        let keys = verifier.watch();
         let setup = ullim_hub::Setup {
             config: settings.hub,
             namespaces: Arc::clone(&namespaces),
-            verifier: Arc::new(Verifier::new(&settings.auth)?),
+            verifier,
             broker: Arc::clone(&broker),
             presence: Arc::clone(&presence),
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
-        let gateway =
-            Arc::new(Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, Pages::default())?);
+        let gateway = Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, pages)?;
+        let gateway = Arc::new(gateway);
 
         let readiness = Readiness::default();
         let state = ApiState {
@@ -69,7 +74,7 @@ impl Node {
         let mut api = JoinSet::new();
         api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
         readiness.serving();
-        Ok(Self { readiness, gateway, broker, api, stop_api, internal_address })
+        Ok(Self { readiness, gateway, broker, api, stop_api, _keys: keys, internal_address })
     }
 
     /// Where clients connect.
@@ -86,8 +91,17 @@ impl Node {
 /// What a scrape of the metrics reads.
 fn counters(gateway: Arc<Gateway>) -> CounterSource {
     CounterSource::new(move || {
-        let ullim_gateway::Counters { hub, handshakes_refused, .. } = gateway.counters();
-        ClientCounters { hub, handshakes_refused, ..Default::default() }
+        let ullim_gateway::Counters { hub, handshakes_refused, handshake_duration, address_limited, tls } =
+            gateway.counters();
+        let tls = gateway.tls_local_addr().map(|_| ullim_api::TlsCounters {
+            handshakes: tls.handshakes,
+            failures: tls.failures,
+            resumed: tls.resumed,
+            reloads: tls.reloads,
+            reload_failures: tls.reload_failures,
+            certificate_expires: tls.certificate_expires,
+        });
+        ClientCounters { hub, handshakes_refused, handshake_duration, address_limited, tls }
     })
 }
 

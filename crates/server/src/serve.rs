@@ -1,6 +1,7 @@
 //! `ullim serve`: config → node → signal → drain.
 
 use tracing::{info, warn};
+use ullim_gateway::Pages;
 
 use crate::cli::Overrides;
 use crate::configuration;
@@ -16,7 +17,7 @@ pub(crate) async fn run(overrides: &Overrides) -> Result<(), Failure> {
         warn!("{warning}");
     }
     let mut signals = Signals::new().map_err(Failure::runtime)?;
-    let node = Node::start(loaded.settings).await.map_err(Failure::Runtime)?;
+    let node = Node::start(loaded.settings, Pages::default()).await.map_err(Failure::Runtime)?;
     info!(client = %node.client_address(), internal = %node.internal_address(), "serving");
     signals.first().await;
     drain::drain(node, &mut signals).await.map_err(Failure::Runtime)

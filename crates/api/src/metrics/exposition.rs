@@ -64,12 +64,20 @@ fn hub(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Counters)
     gauge(to, "connections", "Connections of clients", hub.connections)?;
     counter(to, "connections_opened", "Connections whose handshake was accepted", hub.opened)?;
     counters(to, "disconnects", "Connections that ended", "code", &hub.ended)?;
-    counter(to, "auth_failures", "Tokens that were refused", hub.auth_failures)?;
+    counters(to, "auth_failures", "Tokens, or the lack of them, that were refused", "reason", &hub.auth_failures)?;
+    counter(to, "sessions_resumed", "Sessions that went on on another connection", hub.resumed)?;
+    let replaced = "Connections closed because their session went on on another";
+    counter(to, "sessions_replaced", replaced, hub.replaced)?;
     counter(to, "rate_limited", "Commands of clients that were refused for their number", hub.rate_limited)?;
     gauge(to, "subscriptions", "Subscriptions of clients", hub.subscriptions)?;
     let messages_in = [("client", hub.commands), ("broker", broker.received)];
     counters(to, "messages_in", "Commands of clients, publications from the broker", "source", messages_in)?;
     counter(to, "messages_out", "Publications written or queued, once per subscriber", hub.deliveries)?;
+    counter(to, "presence_events", "Joins and leaves written or queued, once per subscriber", hub.presence_events)?;
+    counter(to, "message_bytes_out", "The bytes of both, framed", hub.message_bytes_out)?;
+    let latency = "From a publication's time to the writes of its batch, once per subscriber";
+    histogram(to, "delivery_latency_seconds", latency, &hub.delivery_latency)?;
+    histogram(to, "fanout_duration_seconds", "How long fan-out of a batch took", &hub.fanout_duration)?;
     let slow = "Connections closed because their clients did not read";
     counter(to, "slow_consumer_closes", slow, hub.slow_closes)?;
     counter(to, "gaps", "Gaps told to clients, once per subscriber", hub.gaps)

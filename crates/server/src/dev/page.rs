@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use ullim_auth::Secret;
+use ullim_gateway::Page;
 
 use crate::token;
 
@@ -33,15 +34,6 @@ const FILES: [(&str, &str, &str); 7] = [
     ("/snippets.js", SCRIPT, include_str!("page/snippets.js")),
     ("/icon.svg", SVG, include_str!("page/icon.svg")),
 ];
-
-/// An answer to a GET.
-#[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the clients' listener does not serve pages yet"))]
-pub(super) struct Page {
-    pub(super) status: u16,
-    pub(super) content_type: &'static str,
-    pub(super) body: Cow<'static, [u8]>,
-}
 
 /// What the page tells backends to use.
 pub(super) struct Access {
@@ -77,7 +69,6 @@ impl Site {
     }
 
     /// The answer to a GET of `path`; `None` where there is nothing.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the clients' listener does not serve pages yet"))]
     pub(super) fn page(&self, path: &str, query: Option<&str>) -> Option<Page> {
         match path {
             "/token" => Some(self.token(query.unwrap_or_default())),

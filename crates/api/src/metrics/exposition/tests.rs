@@ -12,6 +12,7 @@ fn exposed() -> String {
         connections: 3,
         ended: BTreeMap::from([(1001, 2), (4003, 1)]),
         slow_closes: 7,
+        auth_failures: BTreeMap::from([("expired", 8)]),
         ..Default::default()
     };
     let mut clients = ClientCounters {
@@ -55,6 +56,8 @@ fn every_number_is_exposed_under_its_name() {
         "ullim_tls_handshakes_total{result=\"error\"} 4",
         "ullim_tls_certificate_expiry_timestamp_seconds 1800000000",
         "ullim_slow_consumer_closes_total 7",
+        "ullim_auth_failures_total{reason=\"expired\"} 8",
+        "ullim_delivery_latency_seconds_count 0",
         "ullim_messages_in_total{source=\"broker\"} 0",
         "ullim_messages_dropped_total{reason=\"undecodable\"} 9",
         "ullim_relay_up 1",
