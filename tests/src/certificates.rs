@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 /// Signs certificates for `localhost` and 127.0.0.1.
@@ -62,7 +63,10 @@ impl Authority {
     pub fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
-        TlsConnector::from(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // A resumed session would show the certificate of the first.
+        config.resumption = Resumption::disabled();
+        TlsConnector::from(Arc::new(config))
     }
 
     fn params(&self) -> CertificateParams {
