@@ -21,6 +21,9 @@ use crate::key::{Key, KeyError};
 use crate::object::Object;
 use crate::token::MAX_KID_BYTES;
 
+/// The most entries of a set: each that is left out may be a line in the log.
+const MAX_ENTRIES: usize = 1024;
+
 /// The keys of one set, by their `kid`.
 #[derive(Default)]
 pub(crate) struct KeySet {
@@ -34,6 +37,8 @@ pub(crate) struct KeySet {
 pub(crate) enum SetError {
     #[error("it is no JSON object with a list of keys (RFC 7517)")]
     Malformed,
+    #[error("it has {0} keys, more than {MAX_ENTRIES}")]
+    TooMany(usize),
     #[error("none of its {0} keys can be used")]
     Empty(usize),
 }
@@ -76,14 +81,17 @@ impl KeySet {
     /// The keys of a document. What is left out is logged, by its `kid`.
     pub(crate) fn parse(document: &[u8]) -> Result<Self, SetError> {
         let Object(Document { keys }) = serde_json::from_slice(document).map_err(|_| SetError::Malformed)?;
+        if keys.len() > MAX_ENTRIES {
+            return Err(SetError::TooMany(keys.len()));
+        }
         let mut set = Self::default();
         for entry in &keys {
             let Ok(Object(entry)) = serde_json::from_str::<Object<Entry>>(entry.get()) else {
                 tracing::warn!("a key of auth.jwks is malformed and left out");
                 continue;
             };
-            let kid = &entry.kid;
-            match entry.key().and_then(|key| set.add(kid.clone(), key)) {
+            let kid = entry.kid.as_deref().filter(|kid| kid.len() <= MAX_KID_BYTES);
+            match entry.key().and_then(|key| set.add(entry.kid.clone(), key)) {
                 Ok(()) => {}
                 Err(skipped @ Skipped::Unknown) => tracing::debug!(kid, "a key of auth.jwks is left out: {skipped}"),
                 Err(skipped) => tracing::warn!(kid, "a key of auth.jwks is left out: {skipped}"),

@@ -130,4 +130,5 @@ fn what_is_no_set_is_told_apart_from_an_empty_one() {
         assert_eq!(KeySet::parse(text.as_bytes()).err(), Some(SetError::Malformed), "{text}");
     }
     assert_eq!(parse(json!([])).err(), Some(SetError::Empty(0)));
+    assert_eq!(parse(vec![json!({}); 1025].into()).err(), Some(SetError::TooMany(1025)));
 }

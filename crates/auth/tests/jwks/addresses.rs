@@ -39,6 +39,15 @@ async fn plain_http_is_for_loopback_only_and_only_where_it_is_allowed() {
 }
 
 #[tokio::test]
+async fn each_redirect_is_held_to_the_same_rules() {
+    let there = Provider::start(Answer::ok(set(&[("a", &Signer::eddsa())]))).await;
+    let provider = Provider::start(Answer::redirect(&format!("http://0.0.0.0:{}/", there.address.port()))).await;
+    let scene = Scene::settled(&provider, JwksConfig { allow_redirects: true, ..local("") }).await;
+    assert_eq!(scene.verifier.counters().jwks_refreshes_failed, 1);
+    assert_eq!((provider.connections(), there.connections()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_url_that_a_token_brings_is_never_asked() {
     let provider = Provider::start(Answer::ok(set(&[]))).await;
     let scene = Scene::settled(&provider, local("")).await;

@@ -64,6 +64,20 @@ fn a_set_with_one_key_needs_no_name() {
 }
 
 #[test]
+fn a_configured_key_and_one_of_the_set_are_two() {
+    let (ours, theirs) = (Signer::eddsa(), Signer::eddsa());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    std::fs::write(&file, json!({"keys": [theirs.jwk("b")]}).to_string()).unwrap();
+    let keys = BTreeMap::from([("a".to_owned(), ours.config())]);
+    let jwks = JwksConfig { file: Some(file), ..JwksConfig::default() };
+    let verifier = Verifier::new(&Config { keys, jwks, ..Config::default() }).unwrap();
+    for signer in [&ours, &theirs] {
+        assert!(invalid(&verifier, &signer.token(None, &claims())).contains("has several"));
+    }
+}
+
+#[test]
 fn headers_are_bounded_and_critical_ones_are_refused() {
     let signer = Signer::hs256(SECRET);
     let verifier = Verifier::new(&Config { hs256_secret: Some(Secret::new(SECRET)), ..Config::default() }).unwrap();
