@@ -100,10 +100,7 @@ impl Shared {
                     }
                 }))
             }
-            Err(error) => {
-                self.tally.publish_errors.add(1);
-                Answer::Ready(Err(error))
-            }
+            Err(error) => Answer::Ready(Err(error)),
         }
     }
 
@@ -191,6 +188,7 @@ impl Broker for RedisBroker {
                 shared.lane.push(wire_name, payload, shared.config.command_timeout)
             }
         };
+        shared.tally.publish_errors.add(u64::from(queued.is_err()));
         shared.published(queued)
     }
 

@@ -208,7 +208,7 @@ pub(crate) async fn orders_reach_every_shard(fixture: Fixture) {
         }
     }
     let counters = broker.counters();
-    assert_eq!((counters.control_received, counters.control_dropped), (3, 0));
+    assert_eq!((counters.control_received, counters.control_dropped, counters.published), (3, 0, 0));
 }
 
 pub(crate) async fn channels_are_listed_by_prefix_and_page(fixture: Fixture) {

@@ -88,13 +88,15 @@ fn judge(shared: &Shared, error: &RedisError) -> Result<Refusal, Broken> {
     let Some(code) = error.code() else {
         return Err(Broken(error.to_string()));
     };
+    if error.detail().is_some_and(|detail| detail.contains("Function not found")) {
+        return Ok(Refusal::Unknown);
+    }
     shared.tally.redis_errors.add(1);
     match code {
         // This server is not, or not yet, the one to talk to.
         "READONLY" | "LOADING" | "MASTERDOWN" | "MOVED" | "ASK" | "CLUSTERDOWN" | "NOAUTH" => {
             Err(Broken(error.to_string()))
         }
-        "ERR" if error.detail().is_some_and(|detail| detail.contains("Function not found")) => Ok(Refusal::Unknown),
         _ => Ok(Refusal::Said(error.to_string())),
     }
 }

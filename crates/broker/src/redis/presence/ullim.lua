@@ -117,7 +117,8 @@ end
 -- KEYS: any. Returns the revision of this library, and the first right that the caller lacks.
 local function revision(keys)
   for _, command in ipairs(RIGHTS) do
-    if not redis.acl_check_cmd(command, keys[1], '0', '0') then
+    -- Thrice, because whatever a command takes for a key must be one.
+    if not redis.acl_check_cmd(command, keys[1], keys[1], keys[1]) then
       return { REVISION, command }
     end
   end
