@@ -1,10 +1,12 @@
-//! The broker over a Redis server: one link that subscribes, one that publishes (`docs/redis.md`). Both are rebuilt for
-//! ever; what may be lost meanwhile is told as gaps.
+//! The broker over a Redis server: one link that subscribes, one that publishes, one for presence (`docs/redis.md`). All
+//! are rebuilt for ever; what may be lost meanwhile is told as gaps.
 //!
-//! * `address`, `socket`: where Redis is, and connections to it
+//! * `address`, `socket`, `connection`: where Redis is, and connections to it
 //! * `handshake`, `resp`, `subscription`: the subscription link, what it speaks, what it does
 //! * `relay`: what it hears, on its way to the shards
+//! * `control`: orders between nodes
 //! * `lane`, `command`: publications on their way to Redis, and the link that carries them
+//! * `presence`: who is in which channel, and the link that keeps it up
 //! * `encode`: what a payload is
 //! * `clock`: Redis' time
 //! * `outage`: how breaks are told, and the wait between attempts
@@ -18,6 +20,7 @@ mod encode;
 mod handshake;
 mod lane;
 mod outage;
+mod presence;
 mod relay;
 mod resp;
 mod socket;
@@ -47,6 +50,7 @@ use address::{Address, WireNames};
 use clock::Clock;
 use lane::Lane;
 use outage::Standing;
+use presence::{Keeper, reads};
 
 /// Joins nodes over Redis. Its links end when it is dropped.
 #[derive(Debug)]
@@ -74,6 +78,7 @@ struct Shared {
     tally: Tally,
     subscription: Standing,
     command: Standing,
+    keeper: Keeper,
 }
 
 impl Shared {
@@ -95,10 +100,7 @@ impl Shared {
                     }
                 }))
             }
-            Err(error) => {
-                self.tally.publish_errors.add(1);
-                Answer::Ready(Err(error))
-            }
+            Err(error) => Answer::Ready(Err(error)),
         }
     }
 
@@ -136,17 +138,21 @@ impl RedisBroker {
             tally: Tally::new(started),
             subscription: Standing::new("subscription"),
             command: Standing::new("command"),
+            keeper: Keeper::new(),
         });
         let stop = CancellationToken::new();
         let links = TaskTracker::new();
         links.spawn(subscription::run(Arc::clone(&shared), stop.clone()));
         links.spawn(command::run(Arc::clone(&shared), stop.clone()));
+        links.spawn(presence::run(Arc::clone(&shared), stop.clone()));
         links.close();
         Ok(Arc::new(Self { shared, links, stop: stop.drop_guard() }))
     }
 
-    /// Closes the links, and waits until they are closed. Shards hear nothing more, publications are refused.
+    /// Closes the links, and waits until they are closed. Shards hear nothing more, publications are refused. Sessions
+    /// that have left are gone from Redis then, if it answers in time; other nodes tell when their grace is over.
     pub async fn stop(&self) {
+        let _ = timeout(self.shared.config.command_timeout, self.shared.keeper.flush()).await;
         self.stop.token().cancel();
         self.links.wait().await;
     }
@@ -182,6 +188,7 @@ impl Broker for RedisBroker {
                 shared.lane.push(wire_name, payload, shared.config.command_timeout)
             }
         };
+        shared.tally.publish_errors.add(u64::from(queued.is_err()));
         shared.published(queued)
     }
 
@@ -191,8 +198,8 @@ impl Broker for RedisBroker {
         shared.published(shared.lane.push(shared.names.control(), payload, shared.config.command_timeout))
     }
 
-    fn channels(&self, _request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
-        Answer::Ready(Err(PublishError::Unreachable))
+    fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
+        Answer::Pending(Box::pin(reads::channels(Arc::clone(&self.shared), request)))
     }
 
     fn now(&self) -> u64 {
@@ -211,22 +218,31 @@ impl Broker for RedisBroker {
         let interest = self.shared.interest();
         let (gaps, channels) = (interest.overload_gaps(), interest.channels_confirmed());
         drop(interest);
-        self.shared.tally.counters(Moment { overload_gaps: gaps, channels, members: 0 })
+        self.shared.tally.counters(Moment { overload_gaps: gaps, channels, members: self.shared.keeper.members() })
     }
 }
 
 impl Presence for RedisBroker {
-    fn enter(&self, _entry: Entry) -> Answer<Result<(), PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>> {
+        let answer = timeout(self.shared.config.command_timeout, self.shared.keeper.enter(entry));
+        Answer::Pending(Box::pin(async {
+            match answer.await {
+                Ok(Ok(result)) => result,
+                // Too late, or the session left meanwhile.
+                Ok(Err(_)) | Err(_) => Err(PresenceError::Unavailable),
+            }
+        }))
     }
 
-    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
-
-    fn members(&self, _channel: &ChannelName, _page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+        self.shared.keeper.leave(channel, session, claim);
     }
 
-    fn occupancy(&self, _channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
-        Answer::Ready(Err(PresenceError::Unavailable))
+    fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {
+        Answer::Pending(Box::pin(reads::members(Arc::clone(&self.shared), channel.clone(), page)))
+    }
+
+    fn occupancy(&self, channel: &ChannelName) -> Answer<Result<Occupancy, PresenceError>> {
+        Answer::Pending(Box::pin(reads::occupancy(Arc::clone(&self.shared), channel.clone())))
     }
 }

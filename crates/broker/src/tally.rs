@@ -35,6 +35,7 @@ pub(crate) struct Tally {
     pub(crate) probe_rtt: Latest,
     command_duration: Mutex<Histogram>,
     pub(crate) unreadable_order: Seldom,
+    pub(crate) refused_presence: Seldom,
     dropped_order: Seldom,
 }
 
@@ -125,6 +126,7 @@ impl Tally {
             probe_rtt: Latest::default(),
             command_duration: Mutex::default(),
             unreadable_order: Seldom::default(),
+            refused_presence: Seldom::default(),
             dropped_order: Seldom::default(),
         }
     }

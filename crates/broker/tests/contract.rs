@@ -13,6 +13,8 @@ mod presence;
 mod redis_server;
 #[path = "fixture/shard.rs"]
 mod shard;
+#[path = "fixture/wait.rs"]
+mod wait;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +56,7 @@ async fn redis() -> Fixture {
     let mut config = config();
     config.redis.url = server.url();
     let broker = RedisBroker::start(&config, rules()).unwrap();
-    shard::until("up", || broker.status() == Status::Up).await;
+    wait::until("up", || broker.status() == Status::Up).await;
     Fixture { presence: broker.clone(), broker, _server: Some(server) }
 }
 

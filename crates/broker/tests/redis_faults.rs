@@ -5,6 +5,8 @@
 
 #[path = "redis_faults/contents.rs"]
 mod contents;
+#[path = "fixture/member.rs"]
+mod member;
 #[path = "redis_faults/outages.rs"]
 mod outages;
 #[path = "redis_faults/proxy.rs"]
@@ -13,10 +15,13 @@ mod proxy;
 mod publisher;
 #[path = "fixture/redis_server.rs"]
 mod redis_server;
+#[path = "fixture/server_faults.rs"]
+mod server_faults;
 #[path = "fixture/shard.rs"]
 mod shard;
+#[path = "fixture/wait.rs"]
+mod wait;
 
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +42,7 @@ fn config(url: String) -> Config {
 }
 
 async fn up(broker: &RedisBroker) {
-    shard::until("up", || broker.status() == Status::Up).await;
+    wait::until("up", || broker.status() == Status::Up).await;
 }
 
 async fn broker(server: &RedisServer) -> Arc<RedisBroker> {
@@ -52,7 +57,7 @@ async fn broker_at(url: String) -> Arc<RedisBroker> {
 
 async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<(), PublishError> {
     let request = PublishRequest {
-        channel: shard::name(channel),
+        channel: wait::name(channel),
         data: Data::Text(text.to_owned().into()),
         headers: None,
         exclude: None,
@@ -60,29 +65,5 @@ async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<(), 
     match broker.publish(request) {
         Answer::Ready(result) => result,
         Answer::Pending(result) => result.await,
-    }
-}
-
-impl RedisServer {
-    /// Sends the server's process a signal.
-    fn signal(&self, signal: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Kills the server, and waits until it is gone.
-    fn kill(&mut self) {
-        let mut process = self.process.take().unwrap();
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
-
-    /// Runs one command, and returns its reply.
-    async fn run<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
-        let mut client = self.client().await.unwrap();
-        let mut redis_command = redis::cmd(command[0]);
-        redis_command.arg(&command[1..]);
-        redis_command.query_async(&mut client).await.unwrap()
     }
 }

@@ -10,7 +10,8 @@ use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
 use super::Fixture;
-use super::shard::{Shard, name, until};
+use super::shard::Shard;
+use super::wait::{name, until};
 
 const ROOMY: usize = 64 << 20;
 

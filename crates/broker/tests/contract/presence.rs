@@ -9,9 +9,24 @@ use ullim_protocol::presence::MembersPage;
 use super::Fixture;
 use super::cases::{publish, text};
 use super::member::{GRACE, answer, enter, entry, id, leave, members, occupancy, page, until_occupancy};
-use super::shard::{Shard, name};
+use super::shard::Shard;
+use super::wait::name;
 
 const ROOMY: usize = 64 << 20;
+
+impl Shard {
+    /// What comes next, which is a coming (`+user`) or a going (`-user`) in `channel`.
+    pub(crate) async fn next_event(&mut self, channel: &str) -> String {
+        match self.next().await {
+            Relayed::Presence(routed) if routed.channel.as_str() == channel => {
+                let event = &routed.event;
+                assert!(event.joined || event.info.is_none());
+                format!("{}{}", if event.joined { '+' } else { '-' }, event.user)
+            }
+            other => panic!("no coming or going in {channel}: {other:?}"),
+        }
+    }
+}
 
 async fn watch(fixture: &Fixture, channel: &str) -> Shard {
     let mut shard = Shard::attach(&*fixture.broker, ROOMY);
@@ -193,7 +208,7 @@ pub(crate) async fn orders_reach_every_shard(fixture: Fixture) {
         }
     }
     let counters = broker.counters();
-    assert_eq!((counters.control_received, counters.control_dropped), (3, 0));
+    assert_eq!((counters.control_received, counters.control_dropped, counters.published), (3, 0, 0));
 }
 
 pub(crate) async fn channels_are_listed_by_prefix_and_page(fixture: Fixture) {

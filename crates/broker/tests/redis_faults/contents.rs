@@ -1,12 +1,14 @@
 //! What others publish: raw, wrong, too large. And what a node may do in Redis.
 
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, Relayed};
+use ullim_broker::{Broker, ChannelsRequest, Control, PayloadRules, Relayed};
 use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::publication::Kind;
 
+use super::member::{answer, enter, leave, members, occupancy, until_occupancy};
 use super::redis_server::RedisServer;
-use super::shard::{Shard, until};
+use super::shard::Shard;
+use super::wait::until;
 use super::{ROOMY, broker, config, publish, up};
 
 async fn next_gap(shard: &mut Shard, channel: &str) -> Gap {
@@ -130,10 +132,26 @@ async fn nodes_hear_each_other_and_other_prefixes_are_other_clusters() {
 }
 
 #[tokio::test]
+async fn orders_that_cannot_be_read_are_counted_and_harm_nothing() {
+    let server = RedisServer::start().await;
+    let broker = broker(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    for payload in [&b""[..], b"{}", b"{\"explode\":{}}", b"\xff", &vec![b'x'; 20 << 20]] {
+        publish_raw(&server, "ullim:control", payload).await;
+    }
+    publish_raw(&server, "ullim:control", b"{\"disconnect\":{\"user\":\"alice\",\"later\":1}}").await;
+    let Relayed::Control(order) = shard.next().await else { panic!() };
+    assert_eq!(*order, Control::Disconnect { user: "alice".into() });
+    let counters = broker.counters();
+    assert_eq!((counters.control_received, counters.control_dropped), (1, 5));
+    assert_eq!((counters.reconnects, counters.stray), (0, 0));
+}
+
+#[tokio::test]
 async fn the_documented_rights_suffice() {
     let server = RedisServer::start().await;
-    let rights = "+hello +auth +client|setname +subscribe +unsubscribe +publish +ping +time \
-                  resetchannels &ullim:*";
+    let page = include_str!("../../../../docs/redis.md");
+    let rights = page.split("ACL of a node's user: `").nth(1).unwrap().split('`').next().unwrap();
     let mut command = vec!["ACL", "SETUSER", "node", "on", ">p@ss"];
     command.extend(rights.split_whitespace());
     server.run::<()>(&command).await;
@@ -144,6 +162,30 @@ async fn the_documented_rights_suffice() {
     shard.join(&*broker, "a").await;
     assert_eq!(publish(&broker, "a", "heard").await, Ok(()));
     assert_eq!(shard.next_data("a").await, "heard");
+    enter(&*broker, "a", 1, "alice").await;
+    assert_eq!(members(&*broker, "a", 100).await.len(), 1);
+    assert_eq!(occupancy(&*broker, "a").await, (1, 1));
+    leave(&*broker, "a", 1);
+    until_occupancy(&*broker, "a", (0, 0)).await;
+    for joined in [true, false] {
+        let Relayed::Presence(routed) = shard.next().await else { panic!() };
+        assert_eq!(routed.event.joined, joined);
+    }
+    assert_eq!(answer(broker.control(Control::Disconnect { user: "alice".into() })).await, Ok(()));
+    assert!(matches!(shard.next().await, Relayed::Control(_)));
+    let channels = answer(broker.channels(ChannelsRequest { limit: 9, ..ChannelsRequest::default() })).await.unwrap();
+    assert_eq!(channels.channels.len(), 1);
+    // Somebody dies, and is cleaned up after.
+    server.run::<()>(&["HSET", "ullim:nodes", "dead", "1"]).await;
+    server.run::<()>(&["SADD", "ullim:node:dead:channels", "a"]).await;
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(15);
+    while server.run::<u64>(&["HLEN", "ullim:nodes"]).await > 1 {
+        assert!(tokio::time::Instant::now() < deadline, "nobody cleans up");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let log: Vec<redis::Value> = server.run(&["ACL", "LOG"]).await;
+    assert_eq!(log, [], "nothing was refused");
+    assert_eq!(broker.counters().redis_errors, 0);
     let names: String = server.run(&["CLIENT", "LIST"]).await;
     assert!(names.contains(&format!("name=ullim-sub-{}", std::process::id())));
 }

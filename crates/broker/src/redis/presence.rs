@@ -1,0 +1,224 @@
+//! Who is in which channel, in Redis (`docs/redis.md`, "Presence"): what this node wants there, and the link that brings
+//! it about. The link is rebuilt for ever, and then everything is verified.
+//!
+//! * `table`: the members that this node wants in Redis
+//! * `writes`: brings Redis to agree with the table
+//! * `lease`: says that this node lives, and sees who does not
+//! * `upkeep`: removes what dead nodes left, and what this node has forgotten
+//! * `reads`: who is in a channel, and which channels there are
+//! * `entry`: what Redis keeps of a member
+//! * `library`, `ullim.lua`: the functions that Redis runs for us
+//! * `calls`: commands and what their answers mean
+
+mod calls;
+mod entry;
+mod lease;
+mod library;
+pub(super) mod reads;
+mod table;
+mod upkeep;
+mod writes;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::aio::MultiplexedConnection;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::session::SessionId;
+
+use super::Shared;
+use super::connection::Connection;
+use super::outage::{Backoff, Standing};
+use crate::{Claim, Entry};
+use calls::Broken;
+use lease::Lease;
+use reads::Listed;
+use table::{Name, Table};
+
+/// The most pages of members that are read at once.
+const READS: usize = 64;
+
+/// The most dead nodes that wait to be cleaned up after. Others are found again.
+const MAX_DEAD: usize = 64;
+
+/// What the node's methods and the presence link share.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    table: Mutex<Table>,
+    /// The table may hold something to do.
+    changed: Notify,
+    /// Redis has been told of everything.
+    settled: Notify,
+    chores: Mutex<Chores>,
+    chores_changed: Notify,
+    /// The link, while it stands.
+    link: watch::Sender<Option<MultiplexedConnection>>,
+    reads: Semaphore,
+    listed: tokio::sync::Mutex<Option<Listed>>,
+    standing: Standing,
+}
+
+/// What is to be looked after beside the node's own members.
+#[derive(Debug, Default)]
+struct Chores {
+    /// Redis may hold members in this node's name that it does not want.
+    sweep: bool,
+    /// Nodes whose lease has lapsed.
+    dead: VecDeque<String>,
+}
+
+fn random_name() -> Arc<str> {
+    format!("{:016x}", rand::random::<u64>()).into()
+}
+
+impl Keeper {
+    pub(super) fn new() -> Self {
+        Self {
+            table: Mutex::new(Table::new(random_name())),
+            changed: Notify::new(),
+            settled: Notify::new(),
+            chores: Mutex::default(),
+            chores_changed: Notify::new(),
+            link: watch::Sender::new(None),
+            reads: Semaphore::new(READS),
+            listed: tokio::sync::Mutex::default(),
+            standing: Standing::new("presence"),
+        }
+    }
+
+    pub(super) fn enter(&self, entry: Entry) -> table::Waiting {
+        let waiting = self.table().enter(entry);
+        self.changed.notify_one();
+        waiting
+    }
+
+    pub(super) fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+        self.table().leave(channel, session, claim);
+        self.changed.notify_one();
+    }
+
+    /// Sessions of this node, once per channel.
+    pub(super) fn members(&self) -> u64 {
+        self.table().members()
+    }
+
+    /// Waits until Redis has been told of everything, if the link stands.
+    pub(super) async fn flush(&self) {
+        while self.link.borrow().is_some() && !self.table().is_settled() {
+            self.settled.notified().await;
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn chores(&self) -> MutexGuard<'_, Chores> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn name(&self) -> Name {
+        self.table().name()
+    }
+
+    fn begin_anew(&self) {
+        self.table().rename(random_name());
+    }
+
+    fn renewed(&self, asked: Instant) {
+        self.table().renewed(asked);
+        self.changed.notify_one();
+    }
+
+    /// Redis may hold something else than what this node wants.
+    fn reconcile(&self) {
+        self.table().reassert();
+        self.changed.notify_one();
+        self.sweep();
+    }
+
+    fn sweep(&self) {
+        self.chores().sweep = true;
+        self.chores_changed.notify_one();
+    }
+
+    fn found_dead(&self, nodes: Vec<String>) {
+        let mut chores = self.chores();
+        for node in nodes {
+            if chores.dead.len() < MAX_DEAD && !chores.dead.contains(&node) {
+                chores.dead.push_back(node);
+            }
+        }
+        if !chores.dead.is_empty() {
+            self.chores_changed.notify_one();
+        }
+    }
+
+    fn retry(&self) {
+        let mut table = self.table();
+        table.retry();
+        let overflowed = table.take_overflow();
+        drop(table);
+        self.changed.notify_one();
+        if overflowed {
+            self.sweep();
+        }
+    }
+}
+
+/// Builds the link again and again, until `stop`.
+pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    stop.run_until_cancelled(supervise(&shared)).await;
+    shared.keeper.link.send_replace(None);
+}
+
+async fn supervise(shared: &Shared) {
+    let keeper = &shared.keeper;
+    let mut backoff = Backoff::default();
+    loop {
+        let Broken(reason) = match set_up(shared).await {
+            Ok((connection, lease)) => {
+                let since = Instant::now();
+                if keeper.standing.up(&shared.address) {
+                    shared.tally.reconnects.add(1);
+                }
+                let broken = serve(shared, connection, lease).await;
+                keeper.link.send_replace(None);
+                keeper.settled.notify_waiters();
+                backoff.stood(since, Instant::now());
+                broken
+            }
+            Err(broken) => broken,
+        };
+        keeper.table().broken();
+        keeper.standing.down(&shared.address, &reason);
+        sleep(backoff.next()).await;
+    }
+}
+
+async fn set_up(shared: &Shared) -> Result<(Connection, Lease), Broken> {
+    let deadline = shared.config.ping_timeout;
+    let set_up = async {
+        let mut connection = Connection::open(shared).await.map_err(|error| Broken(error.to_string()))?;
+        library::ensure(shared, &mut connection.commands).await?;
+        let lease = Lease::begin(shared, &mut connection.commands).await?;
+        Ok((connection, lease))
+    };
+    timeout(deadline, set_up).await.unwrap_or_else(|_| Err(Broken(format!("no answer within {deadline:?}"))))
+}
+
+/// Serves a link until it breaks. Renewals, writes and the rest each have one command or one batch under way, so that
+/// none waits for a whole run of another.
+async fn serve(shared: &Shared, connection: Connection, lease: Lease) -> Broken {
+    let Connection { commands, ended } = connection;
+    shared.keeper.link.send_replace(Some(commands.clone()));
+    tokio::select! {
+        () = ended.notified() => Broken("redis closed the connection".to_owned()),
+        broken = lease.keep(shared, commands.clone()) => broken,
+        broken = writes::run(shared, commands.clone()) => broken,
+        broken = upkeep::run(shared, commands.clone()) => broken,
+    }
+}

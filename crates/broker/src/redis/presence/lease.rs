@@ -1,0 +1,105 @@
+//! The lease of this node: renewed each second. What becomes of it decides whether members have to be entered anew; it
+//! also shows which nodes are dead.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::calls::{self, Broken, Refusal};
+use super::library;
+use crate::redis::Shared;
+
+/// How long a node that does not renew counts as alive.
+pub(super) const LEASE: Duration = Duration::from_secs(4);
+
+/// How often a lease is renewed.
+const RENEWAL: Duration = Duration::from_secs(1);
+
+/// How long a claim to what a dead node left keeps others from it.
+pub(super) const CLAIM: Duration = Duration::from_secs(10);
+
+/// A lease on a link that stands.
+#[derive(Debug)]
+pub(super) struct Lease {
+    /// Since when no renewal was late.
+    steady_since: Instant,
+    /// Which history of data the server has.
+    replication: String,
+}
+
+/// What became of a lease.
+type Renewed = (u8, String, u64, Vec<String>);
+
+const RENEWED: u8 = 0;
+const LAPSED: u8 = 1;
+const NEW: u8 = 2;
+const LOST: u8 = 3;
+
+impl Lease {
+    /// Renews for the first time on a link. All that this node wants of Redis has to be verified then.
+    pub(super) async fn begin(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<Self, Broken> {
+        let mut lease = Self { steady_since: Instant::now(), replication: String::new() };
+        lease.renew(shared, connection).await?;
+        Ok(lease)
+    }
+
+    /// Renews until the link breaks.
+    pub(super) async fn keep(mut self, shared: &Shared, mut connection: MultiplexedConnection) -> Broken {
+        let mut tick = interval(RENEWAL);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            tick.tick().await;
+            if let Err(broken) = self.renew(shared, &mut connection).await {
+                return broken;
+            }
+            shared.keeper.retry();
+        }
+    }
+
+    async fn renew(&mut self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
+        let asked = Instant::now();
+        let (state, replication, revision, stale) = self.ask(shared, connection).await?;
+        let restored = replication != self.replication;
+        self.replication = replication;
+        match state {
+            LOST => {
+                tracing::warn!("this node was taken for dead, it begins anew under another name");
+                shared.keeper.begin_anew();
+                self.steady_since = asked;
+                // The new name is not lost.
+                return Box::pin(self.renew(shared, connection)).await;
+            }
+            LAPSED => self.steady_since = asked,
+            _ => {}
+        }
+        shared.keeper.renewed(asked);
+        if restored || matches!(state, LAPSED | NEW) {
+            shared.keeper.reconcile();
+        }
+        if revision < library::REVISION {
+            library::ensure(shared, connection).await?;
+        }
+        // Where Redis stood still, every lease has lapsed: first all renew.
+        if asked.saturating_duration_since(self.steady_since) >= LEASE {
+            shared.keeper.found_dead(stale);
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<Renewed, Broken> {
+        loop {
+            let name = shared.keeper.name();
+            let mut call = calls::on_nodes(&shared.names, "ullim_renew");
+            call.arg(&*name.node).arg(calls::millis(LEASE)).arg(calls::millis(CLAIM));
+            call.arg(u8::from(name.is_new)).arg(name.before.as_deref().unwrap_or_default());
+            match calls::one::<Renewed>(shared, connection, &call).await? {
+                Ok(renewed @ (RENEWED..=LOST, ..)) => return Ok(renewed),
+                Ok((state, ..)) => return Err(Broken(format!("an unknown state of the lease: {state}"))),
+                Err(Refusal::Unknown) => library::ensure(shared, connection).await?,
+                Err(Refusal::Said(reason)) => return Err(Broken(reason)),
+            }
+        }
+    }
+}
