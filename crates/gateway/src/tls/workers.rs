@@ -5,9 +5,14 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;
 
 use crate::tls::Session;
+
+/// How much less urgent these threads are than the shards: who is here already goes before who comes.
+#[cfg(target_os = "linux")]
+const NICER: i32 = 10;
 
 /// A session whose bytes have to be worked on.
 pub(crate) struct Job<K> {
@@ -49,6 +54,9 @@ impl<K: Send + 'static> Workers<K> {
 }
 
 fn work<K>(jobs: &Mutex<Receiver<Job<K>>>) {
+    give_way();
+    // The generator's first use in a thread takes milliseconds. Where it has no randomness, handshakes will say so.
+    let _ = aws_lc_rs::default_provider().secure_random.fill(&mut [0; 32]);
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(mut job) = job else { return };
@@ -56,5 +64,18 @@ fn work<K>(jobs: &Mutex<Receiver<Job<K>>>) {
         let back = job.back.clone();
         // A shard that has ended wants nothing back.
         let _ = back.try_send(job);
+    }
+}
+
+/// Lets the shards go first where there are fewer cores than threads. A thread has a priority of its own on Linux only.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let thread = Some(rustix::thread::gettid());
+        let lowered = getpriority_process(thread).and_then(|nice| setpriority_process(thread, nice + NICER));
+        if let Err(error) = lowered {
+            tracing::debug!(%error, "TLS handshakes are as urgent as deliveries");
+        }
     }
 }
