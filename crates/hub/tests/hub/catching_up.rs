@@ -83,21 +83,45 @@ fn what_is_not_for_the_session_is_not_held() {
 }
 
 #[test]
-fn more_than_is_held_becomes_one_gap() {
+fn what_does_not_fit_is_told_as_one_gap_before_the_rest() {
     let mut world = World::new();
     let (id, client) = world.connected_as("alice");
     world.say_as(id, 5, with_everything("room:1"));
     world.relay(&[joined("room:1")]);
-    let text = "x".repeat(10_000);
+    let text = "x".repeat(20_000);
     for time in 10..20 {
         world.relay(&[published_at("room:1", &text, time)]);
     }
-    world.relay(&[gap("room:1", 4, 5), published_at("room:1", "small", 25)]);
+    world.relay(&[event("room:1", true, "bob"), published_at("room:1", "small", 25)]);
     world.finish();
-    assert_eq!(client.lines(), ["0:5 Subscribe []", "0:room:1 gap 4..25"]);
+    let lines = client.lines();
+    assert_eq!(lines[..2], ["0:5 Subscribe []", "0:room:1 gap 10..16"]);
+    assert!(lines[2..5].iter().all(|line| line.ends_with(&text)));
+    assert_eq!(lines[5..], ["0:room:1 join bob", "0:room:1 small"]);
     world.relay(&[published("room:1", "1")]);
     assert_eq!(client.lines(), ["0:room:1 1"]);
     assert_eq!(world.hub.counters().gaps, 1);
+}
+
+#[test]
+fn a_storm_of_joins_costs_nobody_a_gap_who_does_not_hear_joins() {
+    let mut world = World::new();
+    let (plain, hears_none) = world.connected_as("alice");
+    let (early, hears_all) = world.connected_as("bob");
+    let (late, comes_late) = world.connected_as("carol");
+    world.say_as(plain, 5, subscribe("room:1"));
+    world.say_as(early, 5, with_everything("room:1"));
+    world.relay(&[joined("room:1")]);
+    world.relay(&(0..1000).map(|n| event("room:1", true, &n.to_string())).collect::<Vec<_>>());
+    world.say_as(late, 5, with_everything("room:1"));
+    world.relay(&[published("room:1", "1"), event("room:1", true, "carol")]);
+    world.finish();
+    assert_eq!(hears_none.lines(), ["0:5 Subscribe", "0:room:1 1"]);
+    assert_eq!(comes_late.lines(), ["0:5 Subscribe []", "0:room:1 1", "0:room:1 join carol"]);
+    let lines = hears_all.lines();
+    assert_eq!(lines[1], "0:room:1 gap 0..0");
+    assert_eq!(lines.last().unwrap(), "0:room:1 join carol");
+    assert!((500..520).contains(&lines.len()), "{}", lines.len());
 }
 
 #[test]
