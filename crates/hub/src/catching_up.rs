@@ -1,11 +1,15 @@
-//! Subscriptions that have begun but are not answered yet. What happens on the channel meanwhile is held back, in order
-//! and bounded in bytes, and sent right behind the reply: what the reply lists and what follows it leave nothing out.
+//! Subscriptions that have begun but are not answered yet. What happens on the channel meanwhile is held back, and sent
+//! right behind the reply: what the reply lists and what follows it leave nothing out.
+//!
+//! A channel holds one log for all of them, bounded in bytes, and each knows where in it its own part begins: that
+//! thousands come back at once costs no more memory than one. What does not fit is dropped, the oldest first, and told
+//! to those whose part it was as one gap.
+
+use std::collections::VecDeque;
 
 use ullim_broker::{Relayed, Window};
-use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
 use ullim_protocol::presence::Info;
-use ullim_protocol::session::SessionId;
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
@@ -13,80 +17,94 @@ use crate::outlet::{Encode, Outlet};
 use crate::registry::ChannelKey;
 use crate::session::Progress;
 
-/// How many bytes are held for one subscription before they are dropped and told as a gap.
+/// How many bytes a channel holds for its subscriptions that are not answered yet.
 const HELD_BYTES: usize = 64 << 10;
 
 /// What a held item costs beside its data.
 const ITEM_BYTES: usize = 128;
 
-/// What is held back for one subscription.
-#[derive(Debug)]
+/// A subscription that is not answered yet.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct CatchingUp {
-    session: SessionId,
+    /// The number of the first item of the log that is for it.
+    pub(crate) begun: u64,
     /// Whether joins and leaves are for it.
     pub(crate) events: bool,
-    held: Held,
 }
 
-#[derive(Debug)]
-enum Held {
-    All {
-        items: Vec<Relayed>,
-        bytes: usize,
-    },
-    /// It was too much: when the first and the last of what was lost happened.
-    Lost(Window),
+/// What has happened on a channel while some subscription was not answered yet.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    items: VecDeque<Relayed>,
+    bytes: usize,
+    /// The number of the first item that is there.
+    first: u64,
+    lost_events: Option<Lost>,
+    /// And gaps.
+    lost_publications: Option<Lost>,
 }
 
-impl CatchingUp {
-    pub(crate) fn new(session: SessionId, events: bool) -> Self {
-        Self { session, events, held: Held::All { items: Vec::new(), bytes: 0 } }
+/// Items of one kind that were dropped.
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    /// The number of the last.
+    last: u64,
+    /// When they happened.
+    window: Window,
+}
+
+impl Log {
+    /// The number of the next item.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.items.len() as u64
     }
 
-    /// Holds back what is for this subscription.
-    pub(crate) fn hold(&mut self, item: &Relayed) {
-        let (window, size) = match item {
-            Relayed::Publication(routed) if routed.exclude != Some(self.session) => (routed.published, routed.size()),
-            Relayed::Presence(routed) if self.events => (routed.published, event_size(routed.event.info.as_ref())),
-            Relayed::Gap(_, gap) => (Window { from: gap.from, to: gap.to }, ITEM_BYTES),
-            _ => return,
+    /// Adds an item, and drops the oldest that do not fit any longer.
+    pub(crate) fn push(&mut self, item: &Relayed) {
+        self.items.push_back(item.clone());
+        self.bytes += size(item);
+        while self.bytes > HELD_BYTES
+            && let Some(oldest) = self.items.pop_front()
+        {
+            self.bytes -= size(&oldest);
+            self.lose(&oldest);
+            self.first += 1;
+        }
+    }
+
+    fn lose(&mut self, item: &Relayed) {
+        let (lost, window) = match item {
+            Relayed::Presence(routed) => (&mut self.lost_events, routed.published),
+            Relayed::Publication(routed) => (&mut self.lost_publications, routed.published),
+            Relayed::Gap(_, gap) => (&mut self.lost_publications, Window { from: gap.from, to: gap.to }),
+            Relayed::Joined(_) | Relayed::Control(_) => return,
         };
-        match &mut self.held {
-            Held::All { items, bytes } if *bytes + size <= HELD_BYTES => {
-                items.push(item.clone());
-                *bytes += size;
-            }
-            Held::All { items, .. } => {
-                let lost = items.iter().filter_map(window_of).fold(window, widest);
-                self.held = Held::Lost(lost);
-            }
-            Held::Lost(lost) => *lost = widest(*lost, window),
-        }
+        let window = lost.map_or(window, |lost| widest(lost.window, window));
+        *lost = Some(Lost { last: self.first, window });
     }
 
-    /// What was held, in order; one gap if it was too much.
-    fn into_items(self, channel: &ChannelName) -> Vec<Relayed> {
-        match self.held {
-            Held::All { items, .. } => items,
-            Held::Lost(Window { from, to }) => {
-                vec![Relayed::Gap(channel.clone(), Gap { from, to, reason: GapReason::Overload })]
-            }
-        }
+    /// What there is for a subscription: when what it has lost happened, and the items that are left.
+    pub(crate) fn part(&self, caught: CatchingUp) -> (Option<Window>, Vec<Relayed>) {
+        let events = self.lost_events.filter(|_| caught.events);
+        let lost = [events, self.lost_publications].into_iter().flatten().filter(|lost| lost.last >= caught.begun);
+        let skipped = caught.begun.saturating_sub(self.first) as usize;
+        let items = self.items.iter().skip(skipped);
+        let items = items.filter(|item| caught.events || !matches!(item, Relayed::Presence(_)));
+        (lost.map(|lost| lost.window).reduce(widest), items.cloned().collect())
+    }
+}
+
+fn size(item: &Relayed) -> usize {
+    match item {
+        Relayed::Publication(routed) => routed.size(),
+        Relayed::Presence(routed) => event_size(routed.event.info.as_ref()),
+        Relayed::Gap(..) | Relayed::Joined(_) | Relayed::Control(_) => ITEM_BYTES,
     }
 }
 
 /// What a join or leave with this info costs.
 pub(crate) fn event_size(info: Option<&Info>) -> usize {
     ITEM_BYTES + info.map_or(0, |info| info.as_str().len())
-}
-
-fn window_of(item: &Relayed) -> Option<Window> {
-    match item {
-        Relayed::Publication(routed) => Some(routed.published),
-        Relayed::Presence(routed) => Some(routed.published),
-        Relayed::Gap(_, gap) => Some(Window { from: gap.from, to: gap.to }),
-        Relayed::Joined(_) | Relayed::Control(_) => None,
-    }
 }
 
 fn widest(a: Window, b: Window) -> Window {
@@ -97,23 +115,27 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// From now on what happens on the channel is held back for this subscription, until [`caught_up`](Self::caught_up).
     pub(crate) fn begin_catching_up(&mut self, id: ConnectionId, key: ChannelKey) {
         let now = self.broker.now();
-        let Some(session) = self.session(id) else { return };
-        let session_id = session.id;
-        let Some(subscription) = session.subscription(key) else { return };
+        let Some(subscription) = self.session(id).and_then(|session| session.subscription(key)) else { return };
         subscription.progress = Progress::CatchingUp;
         subscription.since = now;
         let events = subscription.events;
-        self.registry.hold_for(key, id.slot, CatchingUp::new(session_id, events));
+        self.registry.hold_for(key, id.slot, events);
     }
 
     /// The subscription was answered: what was held follows, and then everything as it happens.
     pub(crate) fn caught_up(&mut self, id: ConnectionId, key: ChannelKey) {
-        let Some((name, caught)) = self.registry.release_held(key, id.slot) else { return };
-        let events = caught.events;
+        let Some(channel) = self.registry.get(key) else { return };
+        let name = channel.name.clone();
+        let Some((caught, lost, items)) = channel.release_held(id.slot) else { return };
+        let session = self.session(id).map(|session| session.id);
+        if let Some(Window { from, to }) = lost {
+            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload });
+        }
         let now = self.broker.now();
-        for item in caught.into_items(&name) {
+        for item in items {
             let before = self.cork.len();
             match &item {
+                Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => continue,
                 Relayed::Publication(routed) => {
                     let publication = &routed.publication;
                     self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Publication(publication)));
@@ -131,7 +153,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             self.counters.message_bytes_out += self.cork.len().saturating_sub(before) as u64;
         }
-        self.registry.hear(key, id.slot, events);
+        self.registry.hear(key, id.slot, caught.events);
         if let Some(subscription) = self.session(id).and_then(|session| session.subscription(key)) {
             subscription.progress = Progress::Live;
         }

@@ -95,7 +95,7 @@ pub struct Hub<O, E> {
     pub(crate) now: Duration,
     pub(crate) next_sequence: u64,
     next_generation: u32,
-    connect_deadlines: Deadlines<ConnectionId>,
+    pub(crate) connect_deadlines: Deadlines<ConnectionId>,
     pub(crate) close_deadlines: Deadlines<ConnectionId>,
     resumed: Vec<ConnectionId>,
     pub(crate) cork: Cork,
@@ -251,35 +251,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             return self.lost(id);
         }
         self.finish_if_flushed(id);
-    }
-
-    /// Time has passed: `now` is measured from the shard's start. Call it at every turn, before anything else, so that
-    /// what follows happens now.
-    pub fn advance(&mut self, now: Duration) {
-        self.now = now;
-        while let Some(id) = self.connect_deadlines.next_due(now) {
-            if self.connection(id).is_some_and(|connection| connection.session.is_none() && !connection.closing) {
-                self.close(id, &codes::CONNECT_TIMEOUT, "send connect first, with a token that is accepted");
-            }
-        }
-        while let Some(ticket) = self.subscribe_deadlines.next_due(now) {
-            self.subscribe_timed_out(ticket);
-        }
-        while let Some(id) = self.replace_deadlines.next_due(now) {
-            self.replace_timed_out(id);
-        }
-        self.expire();
-        while let Some(id) = self.close_deadlines.next_due(now) {
-            self.remove_if_there(id);
-        }
-        self.beat();
-        self.uncork();
-    }
-
-    fn remove_if_there(&mut self, id: ConnectionId) {
-        if self.connection(id).is_some() {
-            self.remove(id);
-        }
     }
 
     /// What must be waited for, to be brought back to [`finished`](Self::finished).

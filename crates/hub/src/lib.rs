@@ -4,8 +4,9 @@
 //! as [`Work`].
 //!
 //! * [`Hub`] (`hub`): connections come, speak, go; time passes
-//! * `commands`: what a client's command does; `connecting`, `subscribing`, `presence`, `closing`: the longer stories
-//! * `permission`: who may do what; `expiry`: until when; `control`: what other nodes order
+//! * `commands`: what a client's command does; `connecting`, `subscribing` and `settling`, `presence`, `closing`:
+//!   the longer stories
+//! * `permission`: who may do what; `time`, `expiry`: until when; `control`: what other nodes order
 //! * `pipeline`: answers keep the order of the commands; `work`: what is waited for
 //! * `catching_up`: what happens between a subscription's beginning and its reply
 //! * `fanout`: publications, joins and gaps from the broker → connections
@@ -34,7 +35,9 @@ mod presence;
 mod rate;
 mod registry;
 mod session;
+mod settling;
 mod subscribing;
+mod time;
 mod tokens;
 mod work;
 

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use slab::Slab;
-use ullim_broker::Relayed;
+use ullim_broker::{Relayed, Window};
 use ullim_protocol::channel::ChannelName;
 
-use crate::catching_up::CatchingUp;
+use crate::catching_up::{CatchingUp, Log};
 use crate::connection::ConnectionId;
 use crate::pipeline::Ticket;
 
@@ -38,6 +38,8 @@ struct Aside {
     watching: BTreeSet<u32>,
     /// The slots that hear it, but not yet.
     catching_up: BTreeMap<u32, CatchingUp>,
+    /// What is held back for those.
+    log: Log,
 }
 
 #[derive(Debug, Default)]
@@ -56,9 +58,18 @@ impl Channel {
 
     /// Holds an item back for those that are not answered yet.
     pub(crate) fn hold(&mut self, item: &Relayed) {
-        for caught in self.aside.iter_mut().flat_map(|aside| aside.catching_up.values_mut()) {
-            caught.hold(item);
+        if let Some(aside) = self.aside.as_mut().filter(|aside| !aside.catching_up.is_empty()) {
+            aside.log.push(item);
         }
+    }
+
+    /// Nothing is held back for a slot any longer: what was lost for it, and what was held.
+    pub(crate) fn release_held(&mut self, slot: u32) -> Option<(CatchingUp, Option<Window>, Vec<Relayed>)> {
+        let aside = self.aside.as_mut()?;
+        let caught = aside.catching_up.remove(&slot)?;
+        let (lost, items) = aside.log.part(caught);
+        self.forget_aside();
+        Some((caught, lost, items))
     }
 
     fn remove(&mut self, slot: u32) {
@@ -71,6 +82,9 @@ impl Channel {
     }
 
     fn forget_aside(&mut self) {
+        if let Some(aside) = self.aside.as_mut().filter(|aside| aside.catching_up.is_empty()) {
+            aside.log = Log::default();
+        }
         self.aside.take_if(|aside| aside.watching.is_empty() && aside.catching_up.is_empty());
     }
 
@@ -140,17 +154,10 @@ impl Registry {
         }
     }
 
-    /// What happens on the channel is held back for a slot.
-    pub(crate) fn hold_for(&mut self, key: ChannelKey, slot: u32, caught: CatchingUp) {
-        self.channels[key.0 as usize].aside.get_or_insert_default().catching_up.insert(slot, caught);
-    }
-
-    /// Nothing is held back for a slot any longer: the channel's name, and what was held.
-    pub(crate) fn release_held(&mut self, key: ChannelKey, slot: u32) -> Option<(ChannelName, CatchingUp)> {
-        let channel = self.channels.get_mut(key.0 as usize)?;
-        let caught = channel.aside.as_mut()?.catching_up.remove(&slot)?;
-        channel.forget_aside();
-        Some((channel.name.clone(), caught))
+    /// What happens on the channel from now on is held back for a slot.
+    pub(crate) fn hold_for(&mut self, key: ChannelKey, slot: u32, events: bool) {
+        let aside = self.channels[key.0 as usize].aside.get_or_insert_default();
+        aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), events });
     }
 
     /// The broker has confirmed the channel: those who waited.

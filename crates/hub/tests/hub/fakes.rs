@@ -1,254 +1,36 @@
-//! A client that can stop reading, a dialect that writes lines, and a broker that does what the test says.
+//! A hub among fakes.
 
+#[path = "fakes/broker.rs"]
+mod broker;
+#[path = "fakes/client.rs"]
+mod client;
+#[path = "fakes/lines.rs"]
+mod lines;
 #[path = "fakes/presence.rs"]
 mod presence;
 #[path = "fakes/tokens.rs"]
 mod tokens;
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
-use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use ullim_auth::{Audience, ResumeKey};
-use ullim_broker::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Control, Counters, Presence, PublishError, PublishRequest, Relayed,
-    Routed, RoutedEvent, ShardId, ShardQueue, Status, Window,
-};
-use ullim_hub::{Config, ConnectionId, Encode, Hub, NamespaceConfig, Namespaces, Outlet, Setup, Transport, Wire, Work};
+use ullim_broker::{Broker, Presence, Relayed, Routed, RoutedEvent, ShardId, Window};
+use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, Transport, Wire, Work};
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::codes::CloseCode;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request, Subscribe};
-use ullim_protocol::outgoing::{Connected, Gap, GapReason, Outgoing, Push, Reply, Subscribed};
-use ullim_protocol::presence::{MembersPage, PresenceEvent};
+use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::presence::PresenceEvent;
 use ullim_protocol::publication::{Data, Publication};
-use ullim_protocol::session::SessionId;
 
+pub(crate) use broker::FakeBroker;
+pub(crate) use client::Client;
+pub(crate) use lines::Lines;
 pub(crate) use presence::FakePresence;
 pub(crate) use tokens::FakeTokens;
-
-/// The other end of an outlet: what a client was written, and how much more it takes.
-#[derive(Clone, Default)]
-pub(crate) struct Client(Rc<ClientState>);
-
-#[derive(Default)]
-struct ClientState {
-    written: RefCell<Vec<u8>>,
-    writes: Cell<usize>,
-    room: Cell<Option<usize>>,
-    finished: Cell<bool>,
-    admitted: Cell<usize>,
-    gathers: Cell<Option<usize>>,
-}
-
-impl Client {
-    /// The lines written since the last call.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let written = self.0.written.take();
-        String::from_utf8(written).unwrap().lines().map(str::to_owned).collect()
-    }
-
-    /// How many writes there were since the last call.
-    pub(crate) fn writes(&self) -> usize {
-        self.0.writes.take()
-    }
-
-    /// From now on the client takes so many bytes and no more; `None` for all.
-    pub(crate) fn takes(&self, bytes: Option<usize>) {
-        self.0.room.set(bytes);
-    }
-
-    /// Takes so many buffers of one write and no more, as systems do.
-    pub(crate) fn gathers_at_most(&self, buffers: usize) {
-        self.0.gathers.set(Some(buffers));
-    }
-
-    /// How often it was said that the client may be here.
-    pub(crate) fn admitted(&self) -> usize {
-        self.0.admitted.get()
-    }
-
-    pub(crate) fn is_finished(&self) -> bool {
-        self.0.finished.get()
-    }
-}
-
-impl Outlet for Client {
-    fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        let gathered = self.0.gathers.get().unwrap_or(buffers.len());
-        let offered = buffers.iter().take(gathered).flat_map(|buffer| buffer.iter().copied());
-        let offered: Vec<u8> = offered.collect();
-        let taken = self.0.room.get().map_or(offered.len(), |room| room.min(offered.len()));
-        self.0.room.set(self.0.room.get().map(|room| room - taken));
-        self.0.written.borrow_mut().extend_from_slice(&offered[..taken]);
-        self.0.writes.set(self.0.writes.get() + 1);
-        Ok(taken)
-    }
-
-    fn admitted(&mut self) {
-        self.0.admitted.set(self.0.admitted.get() + 1);
-    }
-
-    fn finish(&mut self) {
-        self.0.finished.set(true);
-    }
-}
-
-/// One line per message, beginning with the wire's number; counts what it writes.
-#[derive(Clone, Default)]
-pub(crate) struct Lines {
-    pub(crate) encoded: Rc<Cell<usize>>,
-    /// The last session that was opened.
-    pub(crate) session: Rc<Cell<Option<SessionId>>>,
-    /// What the last `connect` or `refresh` said to resume with.
-    pub(crate) resume: Rc<RefCell<Option<String>>>,
-}
-
-impl Lines {
-    fn connected(&self, connected: &Connected<'_>) -> String {
-        self.session.set(Some(connected.session));
-        *self.resume.borrow_mut() = connected.resume.map(str::to_owned);
-        let user = connected.user.map(|user| format!(" {user}")).unwrap_or_default();
-        let expires = connected.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
-        let resumed = if connected.resumed { " resumed" } else { "" };
-        format!("connected{resumed}{user}{expires}")
-    }
-}
-
-fn subscribed(Subscribed { presence }: &Subscribed) -> String {
-    presence.as_ref().map(|page| format!(" {}", members(page))).unwrap_or_default()
-}
-
-fn members(page: &MembersPage) -> String {
-    let users = page.members.iter().map(|member| member.user.as_deref().unwrap_or("~"));
-    let more = if page.cursor.is_some() { " …" } else { "" };
-    format!("[{}{more}]", users.collect::<Vec<_>>().join(" "))
-}
-
-impl Encode for Lines {
-    fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
-        self.encoded.set(self.encoded.get() + 1);
-        let line = match message {
-            Outgoing::Reply(id, Reply::Connect(connected)) => format!("{id} {}", self.connected(connected)),
-            Outgoing::Reply(id, Reply::Refresh(refreshed)) => {
-                *self.resume.borrow_mut() = refreshed.resume.map(str::to_owned);
-                format!("{id} refreshed until {}", refreshed.expires.unwrap_or_default())
-            }
-            Outgoing::Reply(id, Reply::Subscribe(one)) => format!("{id} Subscribe{}", subscribed(one)),
-            Outgoing::Reply(id, Reply::Presence(page)) => format!("{id} {}", members(page)),
-            Outgoing::Reply(id, Reply::PresenceCount(count)) => format!("{id} {}/{}", count.connections, count.users),
-            Outgoing::Reply(id, Reply::SubscribeMany(results)) => {
-                let results = results.iter().map(|(channel, result)| match result {
-                    Ok(one) => format!("{channel} ok{}", subscribed(one)),
-                    Err(refusal) => format!("{channel} {}", refusal.code.name),
-                });
-                format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
-            }
-            Outgoing::Reply(id, reply) => format!("{id} {reply:?}"),
-            Outgoing::Error(Some(id), refusal) => format!("{id} {}", refusal.code.name),
-            Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
-            Outgoing::Push(channel, Push::Publication(publication)) => {
-                format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
-            }
-            Outgoing::Push(channel, Push::Presence(event)) => {
-                format!("{channel} {} {}", if event.joined { "join" } else { "leave" }, event.user)
-            }
-            Outgoing::Push(channel, Push::Gap(gap)) => format!("{channel} gap {}..{}", gap.from, gap.to),
-            Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
-        };
-        out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
-    }
-
-    fn heartbeat(&self, wire: Wire, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("{}:ping\n", wire.0).as_bytes());
-    }
-
-    fn close(&self, wire: Wire, code: &CloseCode, _: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("{}:close {}\n", wire.0, code.name).as_bytes());
-    }
-}
-
-/// Writes down what it is asked for.
-#[derive(Default)]
-pub(crate) struct FakeBroker {
-    pub(crate) asked: Mutex<Vec<String>>,
-    pub(crate) time: AtomicU64,
-    /// Whether publications are answered later, by the test.
-    pub(crate) answers_later: AtomicBool,
-    /// Whom the last publication is not for.
-    pub(crate) excluded: Mutex<Option<SessionId>>,
-    /// What other nodes were ordered.
-    pub(crate) ordered: Mutex<Vec<Control>>,
-}
-
-impl FakeBroker {
-    pub(crate) fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut self.asked.lock().unwrap())
-    }
-
-    /// Sets the clock, in Unix seconds.
-    pub(crate) fn set_seconds(&self, seconds: u64) {
-        self.time.store(seconds * 1000, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take_ordered(&self) -> Vec<Relayed> {
-        let ordered = std::mem::take(&mut *self.ordered.lock().unwrap());
-        ordered.into_iter().map(|control| Relayed::Control(Arc::new(control))).collect()
-    }
-}
-
-impl Broker for FakeBroker {
-    fn attach(&self, _: ShardQueue) -> ShardId {
-        ShardId(0)
-    }
-
-    fn subscribe(&self, _: ShardId, channel: &ChannelName) {
-        self.asked.lock().unwrap().push(format!("subscribe {channel}"));
-    }
-
-    fn unsubscribe(&self, _: ShardId, channel: &ChannelName) {
-        self.asked.lock().unwrap().push(format!("unsubscribe {channel}"));
-    }
-
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
-        let data = String::from_utf8_lossy(request.data.bytes()).into_owned();
-        self.asked.lock().unwrap().push(format!("publish {} {data}", request.channel));
-        *self.excluded.lock().unwrap() = request.exclude;
-        if !self.answers_later.load(Ordering::Relaxed) {
-            return Answer::Ready(Ok(()));
-        }
-        Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
-            "late" => Err(PublishError::Timeout),
-            _ => Ok(()),
-        })))
-    }
-
-    fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
-        self.ordered.lock().unwrap().push(control);
-        Answer::Ready(Ok(()))
-    }
-
-    fn channels(&self, _: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
-        Answer::Ready(Ok(ChannelsPage::default()))
-    }
-
-    fn now(&self) -> u64 {
-        self.time.load(Ordering::Relaxed)
-    }
-
-    fn status(&self) -> Status {
-        Status::Up
-    }
-
-    fn counters(&self) -> Counters {
-        Counters::default()
-    }
-}
 
 const TRANSPORT: Transport = Transport { message_bytes: 1000, close_timeout: Duration::from_secs(5) };
 

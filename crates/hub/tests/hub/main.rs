@@ -1,7 +1,13 @@
 //! The hub as its neighbours see it: a transport, a dialect and a broker, all of them fakes.
 #![allow(clippy::unwrap_used)]
 
+mod catching_up;
+mod connecting;
+mod control;
+mod counting;
 mod fakes;
 mod fanout;
 mod order;
+mod permission;
+mod presence;
 mod time;

@@ -16,7 +16,7 @@ pub(crate) struct FakeTokens {
 impl Tokens for FakeTokens {
     fn verify(&self, token: Option<&str>) -> Verified<Identity> {
         match token {
-            Some(token) => judged(token, |token| identity(token)),
+            Some(token) => judged(token, identity),
             None if self.refuses_anonymous.load(Ordering::Relaxed) => Verified::Now(Err(Rejection::Missing)),
             None => Verified::Now(Ok(Identity::default())),
         }

@@ -1,0 +1,100 @@
+//! How a `subscribe` comes to its answer: channel by channel, and not too late.
+
+use ullim_protocol::codes::{self, ErrorCode};
+use ullim_protocol::command::Refusal;
+use ullim_protocol::outgoing::{Outgoing, Reply, Subscribed};
+
+use crate::commands::unavailable;
+use crate::connection::ConnectionId;
+use crate::hub::Hub;
+use crate::outlet::{Encode, Outlet};
+use crate::pipeline::{Answer, Outcome, Stage, Ticket, Wanted};
+use crate::session::Progress;
+
+impl<O: Outlet, E: Encode> Hub<O, E> {
+    /// What has not come in time is refused.
+    pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { wanted, .. } = &command.stage else { return };
+        let begun = wanted.iter().filter(|wanted| matches!(wanted.outcome, Outcome::Awaited | Outcome::Listing));
+        let begun: Vec<String> = begun.map(|wanted| wanted.channel.clone()).collect();
+        for channel in begun {
+            self.take_back(ticket.connection, &channel);
+        }
+        self.settle(ticket, |wanted| {
+            wanted.outcome = Outcome::Refused(match wanted.outcome {
+                Outcome::Verifying => unavailable("the token could not be checked in time"),
+                _ => unavailable("the broker did not confirm the subscription in time"),
+            });
+        });
+    }
+
+    /// Ends a subscription that did not come to stand. One that was there before goes on.
+    pub(crate) fn take_back(&mut self, id: ConnectionId, channel: &str) {
+        let progress = self.subscription_to(id, channel).map(|subscription| subscription.progress);
+        if progress.is_some_and(|progress| progress != Progress::Live) {
+            self.unsubscribe(id, channel);
+        }
+    }
+
+    /// Those that wait for a subscription that was ended are told so.
+    pub(crate) fn refuse_ended(&mut self, id: ConnectionId, channel: &str, code: &'static ErrorCode) {
+        let tickets = self.pipeline(id).map(|pipeline| pipeline.subscribing(id)).unwrap_or_default();
+        for ticket in tickets {
+            self.settle(ticket, |wanted| {
+                if wanted.outcome != Outcome::Verifying && wanted.channel == channel {
+                    wanted.outcome = Outcome::Refused(ended(code));
+                }
+            });
+        }
+    }
+
+    /// Decides on the open channels of a command, and goes on if none is left.
+    pub(crate) fn settle(&mut self, ticket: Ticket, mut decide: impl FnMut(&mut Wanted)) {
+        self.settle_all(ticket, |all| {
+            all.iter_mut().filter(|wanted| !wanted.outcome.is_settled()).for_each(&mut decide);
+        });
+    }
+
+    pub(crate) fn settle_all(&mut self, ticket: Ticket, decide: impl FnOnce(&mut [Wanted])) {
+        let pipeline = self.pipeline(ticket.connection);
+        let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
+        let Stage::Subscribing { many, wanted } = &mut command.stage else { return };
+        decide(wanted);
+        if is_complete(wanted) {
+            let (many, wanted) = (*many, std::mem::take(wanted));
+            command.stage = Stage::Ready(Answer::Subscribed { many, wanted });
+            self.proceed(ticket.connection);
+        }
+    }
+
+    pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
+        let results = wanted.into_iter().map(|Wanted { channel, outcome, .. }| match outcome {
+            Outcome::Refused(refusal) => (channel, Err(refusal)),
+            Outcome::Stands(subscribed) if self.subscription_to(id, &channel).is_some() => (channel, Ok(subscribed)),
+            // It stood, and was ended before its turn came.
+            _ => (channel, Err(ended(&codes::SUBSCRIPTION_ENDED))),
+        });
+        let results: Vec<(String, Result<Subscribed, Refusal>)> = results.collect();
+        let message = match results.as_slice() {
+            [(_, Ok(subscribed))] if !many => Outgoing::Reply(number, Reply::Subscribe(subscribed)),
+            [(_, Err(refusal))] if !many => Outgoing::Error(Some(number), refusal),
+            results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
+        };
+        self.tell(id.slot, &message);
+        for (channel, _) in results.iter().filter(|(_, result)| result.is_ok()) {
+            if let Some(key) = self.registry.find(channel) {
+                self.caught_up(id, key);
+            }
+        }
+    }
+}
+
+fn ended(code: &'static ErrorCode) -> Refusal {
+    Refusal::new(code, code.meaning)
+}
+
+pub(crate) fn is_complete(wanted: &[Wanted]) -> bool {
+    wanted.iter().all(|wanted| wanted.outcome.is_settled())
+}

@@ -1,0 +1,89 @@
+//! A dialect that writes lines.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use ullim_hub::{Encode, Wire};
+use ullim_protocol::codes::CloseCode;
+use ullim_protocol::outgoing::{Connected, Outgoing, Push, Reply, Subscribed};
+use ullim_protocol::presence::MembersPage;
+use ullim_protocol::session::SessionId;
+
+/// One line per message, beginning with the wire's number; counts what it writes.
+#[derive(Clone, Default)]
+pub(crate) struct Lines {
+    pub(crate) encoded: Rc<Cell<usize>>,
+    /// The last session that was opened.
+    pub(crate) session: Rc<Cell<Option<SessionId>>>,
+    /// The text of the last refusal.
+    pub(crate) refusal: Rc<RefCell<Option<String>>>,
+    /// What the last `connect` or `refresh` said to resume with.
+    pub(crate) resume: Rc<RefCell<Option<String>>>,
+}
+
+impl Lines {
+    fn connected(&self, connected: &Connected<'_>) -> String {
+        self.session.set(Some(connected.session));
+        *self.resume.borrow_mut() = connected.resume.map(str::to_owned);
+        let user = connected.user.map(|user| format!(" {user}")).unwrap_or_default();
+        let expires = connected.expires.map(|expires| format!(" until {expires}")).unwrap_or_default();
+        let resumed = if connected.resumed { " resumed" } else { "" };
+        format!("connected{resumed}{user}{expires}")
+    }
+}
+
+fn subscribed(Subscribed { presence }: &Subscribed) -> String {
+    presence.as_ref().map(|page| format!(" {}", members(page))).unwrap_or_default()
+}
+
+fn members(page: &MembersPage) -> String {
+    let users = page.members.iter().map(|member| member.user.as_deref().unwrap_or("~"));
+    let more = if page.cursor.is_some() { " …" } else { "" };
+    format!("[{}{more}]", users.collect::<Vec<_>>().join(" "))
+}
+
+impl Encode for Lines {
+    fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
+        self.encoded.set(self.encoded.get() + 1);
+        let line = match message {
+            Outgoing::Reply(id, Reply::Connect(connected)) => format!("{id} {}", self.connected(connected)),
+            Outgoing::Reply(id, Reply::Refresh(refreshed)) => {
+                *self.resume.borrow_mut() = refreshed.resume.map(str::to_owned);
+                format!("{id} refreshed until {}", refreshed.expires.unwrap_or_default())
+            }
+            Outgoing::Reply(id, Reply::Subscribe(one)) => format!("{id} Subscribe{}", subscribed(one)),
+            Outgoing::Reply(id, Reply::Presence(page)) => format!("{id} {}", members(page)),
+            Outgoing::Reply(id, Reply::PresenceCount(count)) => format!("{id} {}/{}", count.connections, count.users),
+            Outgoing::Reply(id, Reply::SubscribeMany(results)) => {
+                let results = results.iter().map(|(channel, result)| match result {
+                    Ok(one) => format!("{channel} ok{}", subscribed(one)),
+                    Err(refusal) => format!("{channel} {}", refusal.code.name),
+                });
+                format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
+            }
+            Outgoing::Reply(id, reply) => format!("{id} {reply:?}"),
+            Outgoing::Error(Some(id), refusal) => {
+                *self.refusal.borrow_mut() = Some(refusal.message.clone());
+                format!("{id} {}", refusal.code.name)
+            }
+            Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
+            Outgoing::Push(channel, Push::Publication(publication)) => {
+                format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
+            }
+            Outgoing::Push(channel, Push::Presence(event)) => {
+                format!("{channel} {} {}", if event.joined { "join" } else { "leave" }, event.user)
+            }
+            Outgoing::Push(channel, Push::Gap(gap)) => format!("{channel} gap {}..{}", gap.from, gap.to),
+            Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
+        };
+        out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
+    }
+
+    fn heartbeat(&self, wire: Wire, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{}:ping\n", wire.0).as_bytes());
+    }
+
+    fn close(&self, wire: Wire, code: &CloseCode, _: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{}:close {}\n", wire.0, code.name).as_bytes());
+    }
+}
