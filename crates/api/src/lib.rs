@@ -35,7 +35,7 @@ use ullim_hub::config::Namespaces;
 
 pub use config::Config;
 pub use health::Readiness;
-pub use metrics::{ClientCounters, CounterSource};
+pub use metrics::{ClientCounters, CounterSource, TlsCounters};
 
 /// What the listener speaks of.
 #[derive(Clone)]
