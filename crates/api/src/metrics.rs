@@ -28,9 +28,10 @@ pub struct ClientCounters {
     pub hub: ullim_hub::Counters,
     /// Handshakes that were refused, by HTTP status.
     pub handshakes_refused: BTreeMap<u16, u64>,
-    /// From a connection's arrival to the answer of its handshake.
+    /// How long handshakes took, from the accepted connection to the answer 101.
     pub handshake_duration: Histogram,
-    /// Connections and commands refused because their address had too many, by the limit.
+    /// Connections refused because their address had too many, by the limit: `connections`, `unauthenticated`,
+    /// `handshakes`.
     pub address_limited: BTreeMap<&'static str, u64>,
     /// Where clients come over TLS.
     pub tls: Option<TlsCounters>,

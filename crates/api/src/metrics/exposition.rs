@@ -45,9 +45,9 @@ impl Collector for Snapshot {
 
 fn handshakes(to: &mut DescriptorEncoder, clients: &ClientCounters) -> fmt::Result {
     counters(to, "handshakes_refused", "Handshakes that were refused", "status", &clients.handshakes_refused)?;
-    let duration = "From a connection's arrival to the answer of its handshake";
+    let duration = "From an accepted connection to the answer 101 of its handshake";
     histogram(to, "handshake_duration_seconds", duration, &clients.handshake_duration)?;
-    let limited = "What was refused because its address had too much of it";
+    let limited = "Connections refused because their address had too many";
     counters(to, "address_limited", limited, "limit", &clients.address_limited)
 }
 

@@ -71,7 +71,8 @@ fn internal(settings: &Settings, problems: &mut Vec<String>) {
             .push("internal.api_key cannot be sent in a header: no spaces around it, no control characters".to_owned());
     } else if !is_local && [dev::API_KEY, dev::SECRET].contains(&key) {
         problems.push(format!(
-            "internal.api_key is that of `ullim dev`, which everybody knows, and others can reach {listen}"
+            "internal.api_key is that of `ullim dev`, which everybody knows, and others can reach {listen}: set one of \
+             your own, or listen on loopback addresses only"
         ));
     }
 }
