@@ -1,8 +1,11 @@
 //! The Rust client of Ullim, against nodes that come and go.
 
 use serde_json::json;
-use ullim_client::{Client, Config, Data, Event, Events, GapReason, Publication, connect};
-use ullim_tests::{Cluster, Node, now_ms, within};
+use tempfile::TempDir;
+use ullim_client::{
+    Client, Config, Data, Event, Events, GapReason, Publication, Reason, SubscribeOptions, TlsError, Token, connect,
+};
+use ullim_tests::{Authority, CertificateFiles, Cli, Cluster, Node, eventually, free_address, now_ms, token, within};
 
 /// The next event for which `wanted` yields something. Others are skipped.
 async fn next<T>(events: &mut Events, what: &str, wanted: impl Fn(Event) -> Option<T>) -> T {
@@ -39,7 +42,7 @@ async fn next_publication(events: &mut Events) -> Publication {
 
 fn client_of(nodes: &[Node]) -> (Client, Events) {
     let mut config = Config::new(nodes.iter().map(|node| node.addresses.ws.as_str()));
-    config.token = Some(nodes[0].addresses.token.clone());
+    config.token = Some(nodes[0].addresses.token.as_str().into());
     connect(config).unwrap()
 }
 
@@ -95,5 +98,107 @@ async fn what_the_node_refuses_is_told_with_its_name() {
     assert!(refused.to_string().contains("permission_denied"), "{refused}");
     let refused = client.subscribe("chat:*").await.unwrap_err();
     assert!(refused.to_string().contains("bad_channel"), "{refused}");
+    client.close().await;
+}
+
+/// A token of `user` that is fetched anew whenever one is needed, and lives for `seconds`.
+fn fetched(user: &'static str, seconds: u64) -> Token {
+    Token::callback(move || async move {
+        let claims = json!({"sub": user, "exp": now_ms() / 1000 + seconds});
+        Ok(token::signed(&json!({"alg": "HS256"}), &claims))
+    })
+}
+
+async fn next_members(events: &mut Events) -> Vec<String> {
+    let members = |event| match event {
+        Event::Members { page, .. } => Some(page.members.into_iter().filter_map(|member| member.user).collect()),
+        _ => None,
+    };
+    next(events, "the members", members).await
+}
+
+#[tokio::test]
+async fn a_session_goes_on_at_another_node_and_knows_who_is_there() {
+    let mut cluster = Cluster::start(2).await;
+    let mut config = Config::new(cluster.nodes.iter().map(|node| node.addresses.ws.as_str()));
+    config.token = Some(token::good("alice").into());
+    let (client, mut events) = connect(config).unwrap();
+    let connected = |event| match event {
+        Event::Connected { session, url, resumed, .. } => Some((session, url, resumed)),
+        _ => None,
+    };
+    let (session, url, resumed) = next(&mut events, "a session", connected).await;
+    assert!(!resumed);
+    let options = SubscribeOptions { presence: true, events: true, token: None };
+    client.subscribe_with("chat:1", options).await.unwrap();
+    assert_eq!(next_members(&mut events).await, ["alice"]);
+    assert_eq!(client.presence_count("chat:1").await.unwrap().users, 1);
+
+    let dies = cluster.nodes.iter().position(|node| node.addresses.ws == url).unwrap();
+    cluster.nodes[dies].process.kill();
+    let again = next(&mut events, "the session", connected).await;
+    assert_eq!((again.0, again.2), (session, true));
+    assert_eq!(next_members(&mut events).await, ["alice"]);
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_session_whose_token_is_fetched_outlives_it_without_a_break() {
+    let node = Node::start().await;
+    let mut config = Config::new([node.addresses.ws.as_str()]);
+    config.token = Some(fetched("alice", 4));
+    let (client, mut events) = connect(config).unwrap();
+    client.subscribe("chat:1").await.unwrap();
+    let end = now_ms() + 10_000;
+    eventually("the end of the first token, and of the second", async || {
+        client.publish("chat:1", Data::json(&now_ms()).unwrap()).await.unwrap();
+        (now_ms() > end).then_some(())
+    })
+    .await;
+    client.close().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Disconnected { .. } | Event::Gap { .. }), "{event:?}");
+    }
+}
+
+#[tokio::test]
+async fn wss_is_spoken_to_whom_the_ca_file_vouches_for() {
+    let (authority, folder, address) = (Authority::new(), TempDir::new().unwrap(), free_address());
+    let files = CertificateFiles::write(folder.path(), &authority.issue());
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, authority.pem()).unwrap();
+    let _node = Node::builder()
+        .set("client.tls.listen", &address.to_string())
+        .set("client.tls.certificate", files.certificate.to_str().unwrap())
+        .set("client.tls.key", files.key.to_str().unwrap())
+        .start()
+        .await;
+    let url = format!("wss://localhost:{}/ws", address.port());
+
+    let mut stranger = Config::new([url.as_str()]);
+    std::fs::write(folder.path().join("other.pem"), Authority::new().pem()).unwrap();
+    stranger.ca_file = Some(folder.path().join("other.pem"));
+    let (_stranger, mut failures) = connect(stranger).unwrap();
+    let reason = |event| match event {
+        Event::Disconnected { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let unknown = Reason::Tls(TlsError::UnknownAuthority { host: "localhost".to_owned() });
+    assert_eq!(next(&mut failures, "a failure", reason).await, unknown);
+
+    let cli = Cli::default();
+    let (ca, user) = (ca_file.to_str().unwrap(), token::good("alice"));
+    let arguments =
+        ["sub", "--json", "--presence", "--count", "1", "--url", &url, "--ca", ca, "--token", &user, "chat:1"];
+    let mut sub = cli.spawn("sub", &arguments);
+    sub.line("the members", |line| line["event"] == "presence").await;
+    let mut config = Config::new([url.as_str()]);
+    config.ca_file = Some(ca_file.clone());
+    config.token = Some(token::good("bob").into());
+    let (client, _events) = connect(config).unwrap();
+    client.subscribe("chat:1").await.unwrap();
+    sub.line("the coming of bob", |line| line["event"] == "join" && line["user"] == "bob").await;
+    cli.ok(&["pub", "--url", &url, "--ca", ca, "chat:1", "1"]);
+    assert!(sub.end().await.success(), "{}", sub.stderr());
     client.close().await;
 }

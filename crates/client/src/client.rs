@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::data::Data;
+use crate::presence::{MembersPage, Occupancy, Page};
+use crate::token::{Token, TokenError};
 
 /// A connection to a cluster that renews itself. Clones share it; it ends with [`Client::close`], or when the last
 /// clone and the [`crate::Events`] are both gone.
@@ -36,6 +38,19 @@ impl Default for PublishOptions {
     }
 }
 
+/// How to subscribe.
+#[derive(Debug, Clone, Default)]
+pub struct SubscribeOptions {
+    /// Whether to be told who is there, once, as [`crate::Event::Members`]. The channel's namespace must keep presence.
+    pub presence: bool,
+    /// Whether to be told who comes and goes, as [`crate::Event::Joined`] and [`crate::Event::Left`]. After each gap and
+    /// each reconnect who is there is told as well. The channel's namespace must keep presence.
+    pub events: bool,
+    /// The subscription token, where the channel asks for one. A callback is asked each time the channel is subscribed
+    /// to, and when the token has expired: then the subscription is renewed. With a fixed token it ends.
+    pub token: Option<Token>,
+}
+
 /// Why a command failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -51,6 +66,9 @@ pub enum CommandError {
         /// Whether the same command may succeed later without a change.
         retry: bool,
     },
+    /// The callback for the channel's token gave none.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The connection broke before the reply: the node may or may not have carried the command out.
     #[error("the connection broke before the reply came")]
     Disconnected,
@@ -68,10 +86,23 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, CommandError>>;
 /// Everything that a handle can ask of the owner task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Subscribe { channel: String, answer: Answer<()> },
+    Subscribe { channel: String, options: SubscribeOptions, answer: Answer<()> },
     Unsubscribe { channel: String, answer: Answer<()> },
     Publish { channel: String, data: Data, options: PublishOptions, answer: Answer<()> },
+    Presence { channel: String, page: Page, answer: Answer<MembersPage> },
+    PresenceCount { channel: String, answer: Answer<Occupancy> },
     Ping { answer: Answer<Duration> },
+}
+
+impl CommandError {
+    /// Whether the same command may succeed later without a change.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { retry, .. } => *retry,
+            Self::Token(TokenError::Unavailable(_)) | Self::Disconnected | Self::Timeout => true,
+            Self::Token(TokenError::Denied(_)) | Self::Closed => false,
+        }
+    }
 }
 
 impl Command {
@@ -81,6 +112,8 @@ impl Command {
             Self::Subscribe { answer, .. } | Self::Unsubscribe { answer, .. } | Self::Publish { answer, .. } => {
                 answer.is_closed()
             }
+            Self::Presence { answer, .. } => answer.is_closed(),
+            Self::PresenceCount { answer, .. } => answer.is_closed(),
             Self::Ping { answer } => answer.is_closed(),
         }
     }
@@ -93,8 +126,17 @@ impl Client {
     /// # Errors
     /// Any. After an error the channel is not subscribed, unless it was before.
     pub async fn subscribe(&self, channel: &str) -> Result<(), CommandError> {
+        self.subscribe_with(channel, SubscribeOptions::default()).await
+    }
+
+    /// As [`Client::subscribe`], with options. They hold for as long as the subscription does: a channel that is
+    /// subscribed already keeps those that it has.
+    ///
+    /// # Errors
+    /// Those of [`Client::subscribe`].
+    pub async fn subscribe_with(&self, channel: &str, options: SubscribeOptions) -> Result<(), CommandError> {
         let channel = channel.to_owned();
-        self.ask(|answer| Command::Subscribe { channel, answer }).await
+        self.ask(|answer| Command::Subscribe { channel, options, answer }).await
     }
 
     /// Ends the subscription to `channel`. None of its publications is added to the events from now on; those that wait
@@ -123,6 +165,24 @@ impl Client {
     pub async fn publish_with(&self, channel: &str, data: Data, options: PublishOptions) -> Result<(), CommandError> {
         let channel = channel.to_owned();
         self.ask(|answer| Command::Publish { channel, data, options, answer }).await
+    }
+
+    /// Asks who is in `channel`, page by page. It need not be subscribed.
+    ///
+    /// # Errors
+    /// Any but [`CommandError::Token`].
+    pub async fn presence(&self, channel: &str, page: Page) -> Result<MembersPage, CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::Presence { channel, page, answer }).await
+    }
+
+    /// Asks how many are in `channel`. It need not be subscribed.
+    ///
+    /// # Errors
+    /// Any but [`CommandError::Token`].
+    pub async fn presence_count(&self, channel: &str) -> Result<Occupancy, CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::PresenceCount { channel, answer }).await
     }
 
     /// Asks the node for a sign of life. Gives the time from sending to the reply, without the wait for a connection.

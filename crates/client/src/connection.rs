@@ -3,6 +3,7 @@
 //! `fastwebsockets` loses its place in the stream when a read is dropped half-way, so a task of its own owns the reading
 //! half; another owns the writing half, so that pings are answered while the owner of the connection is busy.
 
+mod ended;
 mod handshake;
 mod pulse;
 mod reader;
@@ -15,11 +16,12 @@ use fastwebsockets::{Role, after_handshake_split};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use ullim_protocol::codes;
 
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
+use crate::token::Token;
 use crate::wire::{Body, Command, Connected, Message};
 
+pub(crate) use ended::Ended;
 pub(crate) use pulse::{Pulse, unix_milliseconds};
 
 /// Messages that may wait between the socket and the owner.
@@ -56,39 +58,28 @@ pub(crate) enum Outbound {
     },
 }
 
-/// Why a connection is no more, or did not come about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
-    /// Of the node's close frame.
-    pub(crate) code: Option<u16>,
-    pub(crate) reason: String,
-    /// Whether to connect again.
-    pub(crate) retry: bool,
-}
-
-impl Ended {
-    /// Something broke that may work the next time.
-    pub(crate) fn broken(reason: impl Into<String>) -> Self {
-        Self { code: None, reason: reason.into(), retry: true }
-    }
-
-    /// The node closed. A code that the table does not know (a proxy's, say) says nothing against another attempt.
-    fn closed(code: Option<u16>, reason: String) -> Self {
-        let known = codes::CLOSES.iter().find(|close| Some(close.number) == code);
-        Self { code, reason, retry: known.is_none_or(|close| close.retry) }
-    }
+/// As whom to connect.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    pub(crate) token: Option<Token>,
+    /// What opens the session of the connection before.
+    pub(crate) resume: Option<String>,
 }
 
 impl Connection {
-    /// Connects to `endpoint` and opens a session there, within `limit`.
+    /// Fetches a token, connects to `endpoint` and opens a session there, all within `limit`.
     pub(crate) async fn open(
         endpoint: &Endpoint,
-        token: Option<&str>,
+        credentials: &Credentials,
         limit: Duration,
     ) -> Result<(Self, Connected), Ended> {
         let opening = async {
+            let token = match &credentials.token {
+                Some(token) => Some(token.get(limit).await.map_err(Ended::without_token)?),
+                None => None,
+            };
             let mut connection = Self::upgrade(endpoint, limit).await?;
-            let connected = connection.connect(token).await?;
+            let connected = connection.connect(token.as_deref(), credentials.resume.as_deref()).await?;
             // A node that is alive pings every `ping` (or sends something else); two of them may pass.
             connection.pulse.allow_silence(Duration::from_millis(connected.ping.max(1)).saturating_mul(2));
             Ok((connection, connected))
@@ -108,8 +99,8 @@ impl Connection {
         Ok(Self { inbound, outbound, pulse, _tasks: tasks })
     }
 
-    async fn connect(&mut self, token: Option<&str>) -> Result<Connected, Ended> {
-        let command = Command { id: CONNECT_ID, body: Body::Connect { token } };
+    async fn connect(&mut self, token: Option<&str>, resume: Option<&str>) -> Result<Connected, Ended> {
+        let command = Command { id: CONNECT_ID, body: Body::Connect { token, resume } };
         let text = command.encode().map_err(|error| Ended::broken(error.to_string()))?;
         // If the writer is gone, the reader tells why.
         let _ = self.outbound.send(Outbound::Text(text)).await;
@@ -123,13 +114,7 @@ impl Connection {
             match message {
                 Message { connect: Some(connected), .. } => return Ok(connected),
                 // Nothing else was asked, so an error without an id is about this too.
-                Message { error: Some(error), .. } => {
-                    return Err(Ended {
-                        code: None,
-                        reason: format!("{}: {}", error.name, error.message),
-                        retry: error.retry,
-                    });
-                }
+                Message { error: Some(error), .. } => return Err(Ended::refused(error)),
                 _ => {}
             }
         }

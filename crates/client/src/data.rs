@@ -1,7 +1,8 @@
-//! Owns the three kinds of data that a publication can carry.
+//! Owns the three kinds of data that a publication can carry, and what is said of a member.
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// What is published. The kind travels with it: text arrives as text.
@@ -36,3 +37,32 @@ impl PartialEq for Data {
         }
     }
 }
+
+/// What the application says of a client: a JSON value, as it was written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Info(Box<RawValue>);
+
+impl Info {
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The value as a type of the application's.
+    ///
+    /// # Errors
+    /// Where the value is none of `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.as_str())
+    }
+}
+
+/// It is compared as it is written: `1` and `1.0` differ.
+impl PartialEq for Info {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Info {}

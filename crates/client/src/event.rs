@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::data::Data;
+use crate::data::{Data, Info};
+use crate::presence::MembersPage;
+use crate::reason::Reason;
 
 /// What happened, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,13 +27,16 @@ pub enum Event {
         user: Option<String>,
         /// The node that holds it.
         url: String,
+        /// Whether it is the session of the connection before, which goes on: to others it was never away. What was
+        /// published meanwhile is lost all the same, and told as [`Event::Gap`].
+        resumed: bool,
     },
     /// A connection broke, or an attempt failed.
     Disconnected {
         /// The code of the node's close frame, if there was one.
         code: Option<u16>,
         /// What is known about the cause.
-        reason: String,
+        reason: Reason,
         /// When the next attempt begins; `None`: there will be none, and [`Event::Closed`] follows.
         retry_in: Option<Duration>,
     },
@@ -57,7 +62,33 @@ pub enum Event {
         /// What happened.
         reason: GapReason,
     },
-    /// A subscription ended without having been asked to, and is not renewed.
+    /// The first members of a channel: upon a subscription with [`crate::SubscribeOptions::presence`], and whenever a
+    /// subscription with [`crate::SubscribeOptions::events`] may have missed who came and went. It replaces what was
+    /// known. If there is a cursor, [`crate::Client::presence`] gives the rest.
+    Members {
+        /// The channel.
+        channel: String,
+        /// The members.
+        page: MembersPage,
+    },
+    /// Somebody came to a channel, with the first of their sessions.
+    Joined {
+        /// The channel.
+        channel: String,
+        /// Who: the user, or `~` and the session id of an anonymous session.
+        user: String,
+        /// What the application says of them.
+        info: Option<Info>,
+    },
+    /// Somebody left a channel, with the last of their sessions.
+    Left {
+        /// The channel.
+        channel: String,
+        /// Who: the user, or `~` and the session id of an anonymous session.
+        user: String,
+    },
+    /// A subscription ended without having been asked to, and is not renewed. Where its callback for a token said
+    /// [`crate::TokenError::Denied`], the code is that of `permission_denied`.
     Unsubscribed {
         /// The channel.
         channel: String,
@@ -69,7 +100,7 @@ pub enum Event {
     /// The client has stopped and will not connect again: the last event.
     Closed {
         /// Why.
-        reason: String,
+        reason: Reason,
     },
 }
 

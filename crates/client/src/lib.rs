@@ -1,23 +1,40 @@
 //! A client of Ullim's native protocol (`docs/protocol.md`, JSON over WebSocket) that reconnects, resubscribes, and says
 //! where publications may be missing.
 //!
-//! * [`Config`]: where to connect, as whom, how patiently (`config`)
-//! * [`Client`]: the handle; [`CommandError`] (`client`)
-//! * [`Events`]: what the user hears (`event`), with [`Data`] in it (`data`)
+//! * [`Config`]: where to connect, as whom, how patiently (`config`); `endpoint` takes URLs apart, `tls` says whom to trust
+//! * [`Token`]: a fixed one, or a callback that is asked for fresh ones (`token`)
+//! * [`Client`]: the handle, with [`SubscribeOptions`] and [`PublishOptions`]; [`CommandError`] (`client`)
+//! * [`Events`]: what the user hears (`event`), with [`Data`] (`data`), [`MembersPage`] (`presence`), [`Reason`] (`reason`)
 //! * `owner`: the task behind the handle; one `owner::session` per connection, `owner::subscriptions` outlive them
-//! * `connection`: one WebSocket: handshake, a reading and a writing task, heartbeat
+//! * `connection`: one WebSocket: TLS, handshake, a reading and a writing task, heartbeat
 //! * `wire`: JSON ⇄ meaning; `backoff`: when to try again
 //!
-//! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use ullim_client::{Config, Data, Event, connect};
+//! A session outlives its connections: after a break it is resumed where the node still knows it
+//! ([`Event::Connected::resumed`]), and the subscriptions are renewed in either case. A token is refreshed before it
+//! expires, without a break, if it comes from a callback.
 //!
-//! let (client, mut events) = connect(Config::new(["ws://localhost:8000"]))?;
-//! client.subscribe("chat:42").await?;
+//! ```no_run
+//! # async fn token_from_my_backend() -> std::io::Result<String> { unimplemented!() }
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use ullim_client::{Config, Data, Event, SubscribeOptions, Token, TokenError, connect};
+//!
+//! let mut config = Config::new(["wss://one.example.org/ws", "wss://two.example.org/ws"]);
+//! config.token = Some(Token::callback(|| async {
+//!     token_from_my_backend().await.map_err(|error| TokenError::Unavailable(error.to_string()))
+//! }));
+//! let (client, mut events) = connect(config)?;
+//!
+//! let options = SubscribeOptions { presence: true, events: true, token: None };
+//! client.subscribe_with("chat:42", options).await?;
 //! client.publish("chat:42", Data::Text("hello".to_owned())).await?;
 //! while let Some(event) = events.next().await {
-//!     if let Event::Publication { channel, publication } = event {
-//!         println!("{channel}: {:?}", publication.data);
+//!     match event {
+//!         Event::Publication { channel, publication } => println!("{channel}: {:?}", publication.data),
+//!         Event::Members { channel, page } => println!("{channel}: {} are there", page.members.len()),
+//!         Event::Joined { channel, user, .. } => println!("{channel}: {user} came"),
+//!         Event::Gap { channel, from, to, .. } => println!("{channel}: fetch what was said from {from} to {to}"),
+//!         Event::Closed { reason } => println!("this was the end: {reason}"),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(())
@@ -29,12 +46,20 @@ mod client;
 mod config;
 mod connection;
 mod data;
+mod endpoint;
 mod event;
 mod owner;
+mod presence;
+mod reason;
+mod tls;
+mod token;
 mod wire;
 
-pub use client::{Client, CommandError, PublishOptions};
+pub use client::{Client, CommandError, PublishOptions, SubscribeOptions};
 pub use config::{Config, ConfigError};
-pub use data::Data;
+pub use data::{Data, Info};
 pub use event::{Event, Events, GapReason, Publication};
 pub use owner::connect;
+pub use presence::{Member, MembersPage, Occupancy, Page};
+pub use reason::{Reason, TlsError};
+pub use token::{Token, TokenError};

@@ -16,9 +16,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::client::{Client, Command};
-use crate::config::{Config, ConfigError, Endpoint};
-use crate::connection::{Connection, Ended};
+use crate::config::{Config, ConfigError};
+use crate::connection::{Connection, Credentials, Ended};
+use crate::endpoint::Endpoint;
 use crate::event::{Event, Events};
+use crate::reason::Reason;
+use crate::tls;
+use crate::token::Token;
+use crate::wire::Connected;
 use outbox::Outbox;
 use session::Session;
 use subscriptions::Subscriptions;
@@ -27,12 +32,20 @@ use subscriptions::Subscriptions;
 const COMMANDS: usize = 64;
 
 /// Starts a client, which connects in the background. Must be called inside a tokio runtime with time and I/O enabled;
-/// panics outside of one.
+/// panics outside of one. With a `wss://` URL it reads the certificate authorities, from files, before it returns.
 ///
 /// # Errors
 /// If `config` cannot be used. That a node cannot be reached is told by events, not here.
 pub fn connect(config: Config) -> Result<(Client, Events), ConfigError> {
-    let endpoints = config.urls.iter().map(|url| Endpoint::parse(url)).collect::<Result<Vec<_>, _>>()?;
+    let mut known = None;
+    let mut connector = || {
+        if known.is_none() {
+            known = Some(tls::connector(config.ca_file.as_deref())?);
+        }
+        known.clone().ok_or(ConfigError::NoAuthorities)
+    };
+    let endpoints =
+        config.urls.iter().map(|url| Endpoint::parse(url, &mut connector)).collect::<Result<Vec<_>, _>>()?;
     if endpoints.is_empty() {
         return Err(ConfigError::NoUrls);
     }
@@ -50,6 +63,7 @@ pub fn connect(config: Config) -> Result<(Client, Events), ConfigError> {
         asked,
         handles_gone: false,
         waiting: VecDeque::new(),
+        resume: None,
         subscriptions: Subscriptions::default(),
         outbox,
         closing,
@@ -69,6 +83,8 @@ struct Owner {
     handles_gone: bool,
     /// Commands that wait for a connection.
     waiting: VecDeque<Command>,
+    /// What opens the session of the last connection again.
+    resume: Option<String>,
     subscriptions: Subscriptions,
     outbox: Outbox,
     closing: CancellationToken,
@@ -80,8 +96,8 @@ struct Stop;
 impl Owner {
     async fn run(mut self) {
         let reason = loop {
-            match self.attempt().await {
-                Err(Stop) => break "closed by the user".to_owned(),
+            match self.attempt().await.map(|ended| self.judged(ended)) {
+                Err(Stop) => break Reason::User,
                 Ok(ended) if !ended.retry => {
                     self.disconnected(ended.clone(), None).await;
                     break ended.reason;
@@ -90,17 +106,24 @@ impl Owner {
                     let delay = self.backoff.next();
                     self.disconnected(ended, Some(delay)).await;
                     if self.meanwhile(sleep(delay)).await.is_err() {
-                        break "closed by the user".to_owned();
+                        break Reason::User;
                     }
                 }
             }
         };
-        tracing::debug!(reason, "client stopped");
+        tracing::debug!(%reason, "client stopped");
         self.outbox.finish(reason);
     }
 
+    /// Whoever has nothing but a token that has expired need not try again.
+    fn judged(&self, ended: Ended) -> Ended {
+        let has_no_other = self.config.token.as_ref().is_some_and(Token::is_fixed);
+        let retry = ended.retry && !(ended.reason == Reason::TokenExpired && has_no_other);
+        Ended { retry, ..ended }
+    }
+
     async fn disconnected(&self, ended: Ended, retry_in: Option<Duration>) {
-        tracing::debug!(code = ended.code, reason = ended.reason, ?retry_in, "disconnected");
+        tracing::debug!(code = ended.code, reason = %ended.reason, ?retry_in, "disconnected");
         self.outbox.put(Event::Disconnected { code: ended.code, reason: ended.reason, retry_in }).await;
     }
 
@@ -113,18 +136,19 @@ impl Owner {
         let connecting = Event::Connecting { url: url.clone(), attempt };
         self.outbox.put(connecting).await;
         tracing::debug!(url, attempt, "connecting");
-        let token = self.config.token.clone();
+        let credentials = Credentials { token: self.config.token.clone(), resume: self.resume.clone() };
         let limit = self.config.connect_timeout;
-        let opening = Box::pin(async move { Connection::open(&endpoint, token.as_deref(), limit).await });
+        let opening = Box::pin(async move { Connection::open(&endpoint, &credentials, limit).await });
         let (connection, connected) = match self.meanwhile(opening).await? {
             Ok(opened) => opened,
             Err(ended) => return Ok(ended),
         };
-        tracing::debug!(url, session = connected.session, "connected");
-        let limits = connected.limits;
-        self.outbox.put(Event::Connected { session: connected.session, user: connected.user, url }).await;
+        let Connected { session, user, resume, resumed, expires, limits, .. } = connected;
+        tracing::debug!(url, session, resumed, "connected");
+        self.resume = resume;
+        self.outbox.put(Event::Connected { session, user, url, resumed }).await;
         let began = Instant::now();
-        let result = Session::new(self, connection, limits).run().await;
+        let result = Session::new(self, connection, limits, expires).run().await;
         // A connection that lasted no longer than the wait for it could have been is no reason to hurry.
         if began.elapsed() >= self.backoff.ceiling() {
             self.backoff.reset();

@@ -93,6 +93,9 @@ pub(crate) struct SubArgs {
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print who is there, who comes and who goes as well
+    #[arg(long)]
+    pub(crate) presence: bool,
     /// End after this many messages
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
@@ -106,7 +109,7 @@ pub(crate) struct PubArgs {
     #[arg(allow_hyphen_values = true)]
     pub(crate) data: String,
     /// Publish through this Redis, as a backend would, rather than as a client
-    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "token"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "token", "ca"])]
     pub(crate) redis: Option<String>,
     /// What the names of channels in Redis begin with
     #[arg(long, default_value = "ullim", requires = "redis")]
@@ -124,12 +127,15 @@ pub(crate) struct PubArgs {
 /// The node that a tool talks to.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
-    /// Where the node listens for clients
+    /// Where the node listens for clients, ws:// or wss://
     #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:8000/ws")]
     pub(crate) url: String,
     /// Who to be; without one, an anonymous client
     #[arg(long)]
     pub(crate) token: Option<String>,
+    /// Trust the certificate authorities in this file (PEM) besides those of the system
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +157,16 @@ pub(crate) struct TokenArgs {
     /// How long it is good
     #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
     pub(crate) ttl: Duration,
+}
+
+impl Server {
+    /// How to reach it.
+    pub(crate) fn config(self) -> ullim_client::Config {
+        let mut config = ullim_client::Config::new([self.url]);
+        config.token = self.token.map(ullim_client::Token::fixed);
+        config.ca_file = self.ca;
+        config
+    }
 }
 
 impl Overrides {
@@ -225,6 +241,8 @@ mod tests {
     fn data_may_begin_with_a_hyphen() {
         let Command::Pub(arguments) = Cli::parse_from(["ullim", "pub", "a", "-1"]).command else { panic!() };
         assert_eq!(arguments.data, "-1");
-        assert!(Cli::try_parse_from(["ullim", "pub", "a", "1", "--redis", "redis://h", "--token", "t"]).is_err());
+        for flag in ["--token", "--ca"] {
+            assert!(Cli::try_parse_from(["ullim", "pub", "a", "1", "--redis", "redis://h", flag, "t"]).is_err());
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::task::JoinSet;
-use ullim_client::{Client, CommandError, Config, Event, Events, connect};
+use ullim_client::{Client, CommandError, Event, Events, SubscribeOptions, connect};
 
 use crate::cli::SubArgs;
 use crate::drain::Signals;
@@ -17,13 +17,13 @@ use crate::failure::Failure;
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(arguments: SubArgs) -> Result<(), Failure> {
-    let mut config = Config::new([arguments.server.url]);
-    config.token = arguments.server.token;
-    let (client, events) = connect(config).map_err(Failure::usage)?;
+    let (client, events) = connect(arguments.server.config()).map_err(Failure::usage)?;
     let mut signals = Signals::new().map_err(Failure::runtime)?;
+    let presence = arguments.presence;
+    let options = SubscribeOptions { presence, events: presence, token: None };
     let printer = Printer { json: arguments.json, remaining: arguments.count };
     let result = tokio::select! {
-        result = listen(&client, events, arguments.channels, printer) => result,
+        result = listen(&client, events, arguments.channels, &options, printer) => result,
         () = signals.first() => Ok(()),
     };
     client.close().await;
@@ -34,11 +34,12 @@ async fn listen(
     client: &Client,
     mut events: Events,
     channels: Vec<String>,
+    options: &SubscribeOptions,
     mut printer: Printer,
 ) -> Result<(), Failure> {
     let mut subscribing = JoinSet::new();
     for channel in channels {
-        subscribing.spawn(subscribe(client.clone(), channel));
+        subscribing.spawn(subscribe(client.clone(), channel, options.clone()));
     }
     loop {
         let goes_on = tokio::select! {
@@ -67,9 +68,9 @@ async fn listen(
 }
 
 /// Tries until the subscription stands, or cannot.
-async fn subscribe(client: Client, channel: String) -> (String, Result<(), CommandError>) {
+async fn subscribe(client: Client, channel: String, options: SubscribeOptions) -> (String, Result<(), CommandError>) {
     loop {
-        match client.subscribe(&channel).await {
+        match client.subscribe_with(&channel, options.clone()).await {
             Err(
                 error
                 @ (CommandError::Timeout | CommandError::Disconnected | CommandError::Refused { retry: true, .. }),
@@ -95,7 +96,14 @@ impl Printer {
         let mut stdout = io::stdout().lock();
         match (line::of(event, self.json), event) {
             (line, _) if self.json => writeln!(stdout, "{line}")?,
-            (line, Event::Publication { .. } | Event::Gap { .. }) => writeln!(stdout, "{line}")?,
+            (
+                line,
+                Event::Publication { .. }
+                | Event::Gap { .. }
+                | Event::Members { .. }
+                | Event::Joined { .. }
+                | Event::Left { .. },
+            ) => writeln!(stdout, "{line}")?,
             (line, _) => eprintln!("{line}"),
         }
         if let (Event::Publication { .. }, Some(remaining)) = (event, &mut self.remaining) {

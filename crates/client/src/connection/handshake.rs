@@ -13,35 +13,60 @@ use hyper::header::{self, HeaderValue};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, BufWriter, Chain};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufWriter, Chain};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 
 use super::{Ended, writer};
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
+use crate::tls;
 use crate::wire::SUBPROTOCOL;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL: usize = 4096;
 
 /// What came with the answer, then the rest.
-pub(super) type Read = Chain<Cursor<Bytes>, OwnedReadHalf>;
+pub(super) type Read = Chain<Cursor<Bytes>, Box<dyn AsyncRead + Send + Unpin>>;
 
 pub(super) async fn shake(endpoint: &Endpoint) -> Result<(Read, writer::Socket), Ended> {
     let stream = TcpStream::connect((endpoint.host.as_str(), endpoint.port))
         .await
         .and_then(|stream| stream.set_nodelay(true).map(|()| stream))
         .map_err(|error| Ended::broken(format!("cannot connect: {error}")))?;
-    let upgraded = upgrade(endpoint, stream).await?;
-    let parts = upgraded
-        .downcast::<TokioIo<TcpStream>>()
-        .map_err(|_| Ended::broken("the handshake gave back another stream"))?;
-    let (read, write) = parts.io.into_inner().into_split();
-    let read = Cursor::new(parts.read_buf).chain(read);
-    Ok((read, BufWriter::new(write)))
+    let Some(tls) = &endpoint.tls else {
+        let (begun, stream) = upgrade(endpoint, stream).await?;
+        let (read, write) = stream.into_split();
+        return Ok(halves(begun, read, write));
+    };
+    let stream = tls::encrypt(tls, &endpoint.host, stream).await.map_err(Ended::retried)?;
+    let (begun, stream) = upgrade(endpoint, stream).await?;
+    let (read, write) = tokio::io::split(stream);
+    Ok(halves(begun, read, write))
 }
 
-async fn upgrade(endpoint: &Endpoint, stream: TcpStream) -> Result<Upgraded, Ended> {
+fn halves(
+    begun: Bytes,
+    read: impl AsyncRead + Send + Unpin + 'static,
+    write: impl AsyncWrite + Send + Unpin + 'static,
+) -> (Read, writer::Socket) {
+    let read: Box<dyn AsyncRead + Send + Unpin> = Box::new(read);
+    (Cursor::new(begun).chain(read), BufWriter::new(Box::new(write)))
+}
+
+/// Gives what came behind the answer, and the stream.
+async fn upgrade<S>(endpoint: &Endpoint, stream: S) -> Result<(Bytes, S), Ended>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let upgraded = exchange(endpoint, stream).await?;
+    let parts =
+        upgraded.downcast::<TokioIo<S>>().map_err(|_| Ended::broken("the handshake gave back another stream"))?;
+    Ok((parts.read_buf, parts.io.into_inner()))
+}
+
+async fn exchange<S>(endpoint: &Endpoint, stream: S) -> Result<Upgraded, Ended>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let failed = |error: hyper::Error| Ended::broken(format!("the handshake failed: {error}"));
     let key = generate_key();
     let request = Request::get(&endpoint.target)

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -100,6 +101,10 @@ fn violation(code: u16, reason: impl Into<String>) -> Stop {
 fn failed(error: &WebSocketError) -> Stop {
     match error {
         WebSocketError::UnexpectedEOF => (None, Ended::broken("the connection ended")),
+        // Of TLS: the other side is gone without having said so.
+        WebSocketError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            (None, Ended::broken("the connection ended"))
+        }
         WebSocketError::IoError(error) => (None, Ended::broken(error.to_string())),
         WebSocketError::InvalidUTF8 => violation(codes::INVALID_UTF8.number, error.to_string()),
         WebSocketError::FrameTooLarge => violation(codes::MESSAGE_TOO_BIG.number, error.to_string()),

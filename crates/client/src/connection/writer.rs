@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use fastwebsockets::{Frame, WebSocketError, WebSocketWrite};
-use tokio::io::BufWriter;
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncWrite, BufWriter};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{Outbound, Pulse};
 
-pub(super) type Socket = BufWriter<OwnedWriteHalf>;
+/// Encrypted or not.
+pub(super) type Socket = BufWriter<Box<dyn AsyncWrite + Send + Unpin>>;
 
 /// Writes until the connection closes, breaks, or a write takes longer than the peer may be silent. The reader finds out
 /// by itself, and reads what the peer still said.

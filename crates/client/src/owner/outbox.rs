@@ -4,6 +4,7 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Events};
+use crate::reason::Reason;
 
 pub(super) struct Outbox {
     events: mpsc::Sender<Event>,
@@ -34,7 +35,7 @@ impl Outbox {
         self.events.closed().await;
     }
 
-    pub(super) fn finish(self, reason: String) {
+    pub(super) fn finish(self, reason: Reason) {
         if let Some(last) = self.last {
             last.send(Event::Closed { reason });
         }

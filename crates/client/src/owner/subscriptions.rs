@@ -1,12 +1,26 @@
 //! Owns which channels the user wants, how far each has come, and since when something may have been missed. Pure.
 
+mod members;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ullim_protocol::codes;
 
-use crate::client::{Answer, CommandError};
+use crate::client::{Answer, CommandError, SubscribeOptions};
 use crate::event::{Event, GapReason};
-use crate::wire::Refusal;
+use crate::token::Token;
+use crate::wire::{Unsubscribed, Wanted};
+use members::List;
+pub(super) use members::Listed;
+
+/// The code of a subscription whose token has expired.
+const SUBSCRIPTION_EXPIRED: u16 = 114;
+
+/// A subscription that stood for less, in milliseconds, is not renewed in a hurry.
+const BRIEF: u64 = 1000;
 
 /// The wanted channels. They outlive connections.
 #[derive(Debug, Default)]
@@ -16,11 +30,16 @@ pub(super) struct Subscriptions {
 
 #[derive(Debug)]
 struct Subscription {
+    options: SubscribeOptions,
     state: State,
     /// Whether it ever stood: then it is renewed until the node says no for good.
     stood: bool,
+    /// When it was granted last, in Unix milliseconds.
+    granted: u64,
     /// Since when, in Unix milliseconds, publications may have been missed without a gap that says so.
     away_since: Option<u64>,
+    /// Whether what the user knows of the members is complete.
+    list: List,
     waiting: Vec<Answer<()>>,
 }
 
@@ -28,36 +47,69 @@ struct Subscription {
 enum State {
     /// To be sent.
     Due,
-    /// Sent in the command with this id.
+    /// Refused for now: to be sent once it is time for it.
+    Later,
+    /// Sent in the command with this id, or about to be: its token is being fetched.
     Asked(u64),
     Standing,
+}
+
+/// A channel that is to be asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Due {
+    pub(super) channel: String,
+    /// The subscription token, or where to fetch it.
+    pub(super) token: Option<Token>,
+    presence: bool,
+    events: bool,
 }
 
 /// What is to be done after a reply about a channel.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     Nothing,
+    /// It stands; a gap, if there is one, is to be told.
+    Stands(Option<Event>),
     Tell(Event),
     /// Nobody wants the subscription any more: unsubscribe.
     Abandon,
     /// Ask again later.
     Retry,
+    /// Ask again, but not at once: it has only just been granted.
+    RetrySlowly,
+}
+
+impl Due {
+    /// As it is said to the node, with `token`.
+    pub(super) fn wanted<'a>(&'a self, token: Option<&'a Arc<str>>) -> Wanted<'a> {
+        let token = token.map(|token| &**token);
+        Wanted { channel: &self.channel, token, presence: self.presence, events: self.events }
+    }
 }
 
 impl Subscriptions {
-    /// The user wants `channel`. Whether a command is to be sent now.
-    pub(super) fn want(&mut self, channel: &str, answer: Answer<()>) -> bool {
+    /// The user wants `channel`. What is to be asked for now.
+    pub(super) fn want(&mut self, channel: &str, options: SubscribeOptions, answer: Answer<()>) -> Option<Due> {
         if let Some(subscription) = self.channels.get_mut(channel) {
             if subscription.state == State::Standing {
                 let _ = answer.send(Ok(()));
             } else {
                 subscription.waiting.push(answer);
             }
-            return false;
+            return None;
         }
-        let subscription = Subscription { state: State::Due, stood: false, away_since: None, waiting: vec![answer] };
+        let subscription = Subscription {
+            options,
+            state: State::Due,
+            stood: false,
+            granted: 0,
+            away_since: None,
+            list: List::Known,
+            waiting: vec![answer],
+        };
+        let due = subscription.due(channel);
         self.channels.insert(channel.to_owned(), subscription);
-        true
+        Some(due)
     }
 
     /// The user does not want `channel` any more.
@@ -73,16 +125,36 @@ impl Subscriptions {
         }
     }
 
-    /// The channels that are to be asked for.
-    pub(super) fn due(&self) -> Vec<String> {
+    /// What was refused for now is due.
+    pub(super) fn wake(&mut self) {
+        for subscription in self.channels.values_mut() {
+            if subscription.state == State::Later {
+                subscription.state = State::Due;
+            }
+        }
+    }
+
+    /// The channels that are to be asked for. What nobody waits for any more is forgotten.
+    pub(super) fn due(&mut self) -> Vec<Due> {
+        self.channels.retain(|_, subscription| subscription.state != State::Due || subscription.is_wanted());
         let due = self.channels.iter().filter(|(_, subscription)| subscription.state == State::Due);
-        due.map(|(channel, _)| channel.clone()).collect()
+        due.map(|(channel, subscription)| subscription.due(channel)).collect()
     }
 
     pub(super) fn asked(&mut self, channel: &str, id: u64) {
         if let Some(subscription) = self.channels.get_mut(channel) {
             subscription.state = State::Asked(id);
         }
+    }
+
+    /// What command `id` is to ask for, now that its token is there. `None` if nobody wants that any more.
+    pub(super) fn prepared(&mut self, channel: &str, id: u64) -> Option<Due> {
+        let subscription = self.asked_in(channel, id)?;
+        if subscription.is_wanted() {
+            return Some(subscription.due(channel));
+        }
+        self.channels.remove(channel);
+        None
     }
 
     /// Whether publications of `channel` are for the user.
@@ -114,37 +186,49 @@ impl Subscriptions {
         }
         subscription.state = State::Standing;
         subscription.stood = true;
-        self.gap(channel, now).map_or(Next::Nothing, Next::Tell)
+        subscription.granted = now;
+        Next::Stands(self.gap(channel, now))
     }
 
-    /// The node refused what command `id` asked for.
-    pub(super) fn refused(&mut self, channel: &str, id: u64, refusal: &Refusal) -> Next {
+    /// The node refused what command `id` asked for, or there was no token to ask with.
+    pub(super) fn refused(&mut self, channel: &str, id: u64, error: &CommandError) -> Next {
         let Some(subscription) = self.asked_in(channel, id) else {
             return Next::Nothing;
         };
-        if subscription.stood && refusal.retry {
-            subscription.state = State::Due;
+        if subscription.stood && (error.may_pass() || subscription.has_another_token(error)) {
+            subscription.state = State::Later;
             return Next::Retry;
         }
         let stood = subscription.stood;
         let gone = self.channels.remove(channel);
         for answer in gone.into_iter().flat_map(|gone| gone.waiting) {
-            let _ = answer.send(Err(refusal.clone().into()));
+            let _ = answer.send(Err(error.clone()));
         }
         if !stood {
             return Next::Nothing;
         }
-        Next::Tell(Event::Unsubscribed { channel: channel.to_owned(), code: refusal.code, name: refusal.name.clone() })
+        let (code, name) = match error {
+            CommandError::Refused { code, name, .. } => (*code, name.clone()),
+            _ => (codes::PERMISSION_DENIED.number, codes::PERMISSION_DENIED.name.to_owned()),
+        };
+        Next::Tell(Event::Unsubscribed { channel: channel.to_owned(), code, name })
     }
 
-    /// The node ended the subscription. Whether there was one.
-    pub(super) fn ended(&mut self, channel: &str) -> bool {
-        let stands = |subscription: &Subscription| subscription.state == State::Standing;
+    /// The node ended the subscription at `now`; all that came until `complete_until` was heard.
+    pub(super) fn ended(&mut self, channel: &str, end: Unsubscribed, now: u64, complete_until: u64) -> Next {
         // A command under way asks for a new one: that is not the one that ended.
-        if !self.channels.get(channel).is_some_and(stands) {
-            return false;
+        let Some(subscription) = self.channels.get_mut(channel).filter(|ended| ended.state == State::Standing) else {
+            return Next::Nothing;
+        };
+        if end.code == SUBSCRIPTION_EXPIRED && subscription.fetches() {
+            subscription.state = State::Later;
+            subscription.away_since = Some(complete_until);
+            subscription.list = List::Known;
+            let is_brief = now.saturating_sub(subscription.granted) < BRIEF;
+            return if is_brief { Next::RetrySlowly } else { Next::Retry };
         }
-        self.channels.remove(channel).is_some()
+        self.channels.remove(channel);
+        Next::Tell(Event::Unsubscribed { channel: channel.to_owned(), code: end.code, name: end.name })
     }
 
     /// The connection broke; all that came until `complete_until` (Unix milliseconds) was heard.
@@ -152,13 +236,14 @@ impl Subscriptions {
         self.channels.retain(|_, subscription| {
             match subscription.state {
                 State::Due => return true,
-                State::Asked(_) => {}
+                State::Asked(_) | State::Later => {}
                 State::Standing => subscription.away_since = Some(complete_until),
             }
             for answer in subscription.waiting.drain(..) {
                 let _ = answer.send(Err(CommandError::Disconnected));
             }
             subscription.state = State::Due;
+            subscription.list = List::Known;
             subscription.stood
         });
     }
@@ -169,94 +254,26 @@ impl Subscriptions {
     }
 }
 
-impl From<Refusal> for CommandError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused { code: refusal.code, name: refusal.name, message: refusal.message, retry: refusal.retry }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::sync::oneshot;
-
-    use super::*;
-
-    fn refusal(retry: bool) -> Refusal {
-        Refusal { code: 111, name: "unavailable".to_owned(), message: String::new(), retry }
+impl Subscription {
+    fn is_wanted(&self) -> bool {
+        self.stood || self.waiting.iter().any(|answer| !answer.is_closed())
     }
 
-    fn standing() -> Subscriptions {
-        let mut subscriptions = Subscriptions::default();
-        let (answer, _waiting) = oneshot::channel();
-        assert!(subscriptions.want("a", answer));
-        subscriptions.asked("a", 1);
-        assert_eq!(subscriptions.granted("a", 1, 10), Next::Nothing);
-        subscriptions
+    /// Whether its token comes from a callback.
+    fn fetches(&self) -> bool {
+        self.options.token.as_ref().is_some_and(|token| !token.is_fixed())
     }
 
-    fn gap(from: u64, to: u64) -> Event {
-        Event::Gap { channel: "a".to_owned(), from, to, reason: GapReason::Disconnected }
+    /// Whether `error` speaks only against the token that was sent.
+    fn has_another_token(&self, error: &CommandError) -> bool {
+        let expired = [SUBSCRIPTION_EXPIRED, codes::TOKEN_EXPIRED.number];
+        self.fetches() && matches!(error, CommandError::Refused { code, .. } if expired.contains(code))
     }
 
-    #[test]
-    fn a_gap_reaches_from_the_break_to_the_reply_over_several_connections() {
-        let mut subscriptions = standing();
-        subscriptions.broke(20);
-        subscriptions.asked("a", 2);
-        subscriptions.broke(30);
-        subscriptions.asked("a", 3);
-        assert_eq!(subscriptions.refused("a", 3, &refusal(true)), Next::Retry);
-        assert_eq!(subscriptions.due(), ["a"]);
-        subscriptions.asked("a", 4);
-        assert_eq!(subscriptions.granted("a", 4, 40), Next::Tell(gap(20, 40)));
-        assert_eq!(subscriptions.gap("a", 50), None);
-    }
-
-    #[test]
-    fn a_publication_before_the_reply_splits_the_gap() {
-        let mut subscriptions = standing();
-        subscriptions.broke(20);
-        subscriptions.asked("a", 2);
-        assert_eq!(subscriptions.gap("a", 30), Some(gap(20, 30)));
-        assert_eq!(subscriptions.granted("a", 2, 40), Next::Tell(gap(30, 40)));
-    }
-
-    #[test]
-    fn a_subscription_that_nobody_waits_for_is_abandoned() {
-        let mut subscriptions = Subscriptions::default();
-        let (answer, waiting) = oneshot::channel();
-        subscriptions.want("a", answer);
-        subscriptions.asked("a", 1);
-        drop(waiting);
-        assert_eq!(subscriptions.granted("a", 1, 10), Next::Abandon);
-        assert!(!subscriptions.is_wanted("a"));
-    }
-
-    #[test]
-    fn a_reply_to_a_command_that_was_overtaken_changes_nothing() {
-        let mut subscriptions = Subscriptions::default();
-        let (answer, mut waiting) = oneshot::channel();
-        subscriptions.want("a", answer);
-        subscriptions.asked("a", 1);
-        subscriptions.forget("a");
-        assert!(matches!(waiting.try_recv(), Ok(Err(CommandError::Refused { code: 113, .. }))));
-        let (answer, mut waiting) = oneshot::channel();
-        subscriptions.want("a", answer);
-        subscriptions.asked("a", 3);
-        assert_eq!(subscriptions.granted("a", 1, 10), Next::Nothing);
-        assert!(waiting.try_recv().is_err());
-        assert_eq!(subscriptions.granted("a", 3, 10), Next::Nothing);
-        assert_eq!(waiting.try_recv(), Ok(Ok(())));
-    }
-
-    #[test]
-    fn what_never_stood_is_forgotten_when_the_connection_breaks_in_flight() {
-        let mut subscriptions = Subscriptions::default();
-        let (answer, mut waiting) = oneshot::channel();
-        subscriptions.want("a", answer);
-        subscriptions.asked("a", 1);
-        subscriptions.broke(10);
-        assert_eq!(waiting.try_recv(), Ok(Err(CommandError::Disconnected)));
-        assert!(!subscriptions.is_wanted("a"));
+    fn due(&self, channel: &str) -> Due {
+        let SubscribeOptions { presence, events, token } = &self.options;
+        // Who came and went while it did not stand was not told.
+        let presence = *presence || (self.stood && *events);
+        Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events }
     }
 }

@@ -20,8 +20,12 @@ async fn publications_keep_their_kind() {
     let url = server.url.clone();
     let attempt = 1;
     assert_eq!(connecting, Event::Connecting { url, attempt });
-    let connected =
-        Event::Connected { session: "s".to_owned(), user: Some("alice".to_owned()), url: server.url.clone() };
+    let connected = Event::Connected {
+        session: "s".to_owned(),
+        user: Some("alice".to_owned()),
+        url: server.url.clone(),
+        resumed: false,
+    };
     assert_eq!(events.next().await.unwrap(), connected);
 
     subscribe(&client, &mut peer, "c").await;

@@ -2,21 +2,21 @@
 
 use fastwebsockets::OpCode;
 use tokio::net::TcpListener;
-use ullim_client::{CommandError, Config, ConfigError, Data, Event, connect};
+use ullim_client::{CommandError, Config, ConfigError, Data, Event, Reason, connect};
 
 use crate::server::{Server, next, quick, subscribe, within};
 
 #[tokio::test]
 async fn a_refused_token_is_final() {
-    for (code, name) in [(107, "bad_token"), (108, "token_expired")] {
+    let refused = Reason::Refused { code: 107, name: "bad_token".to_owned(), message: "because".to_owned() };
+    for (code, name, reason) in [(107, "bad_token", refused), (108, "token_expired", Reason::TokenExpired)] {
         let mut server = Server::start().await;
         let mut config = quick(&[&server.url]);
-        config.token = Some("eyJ".to_owned());
+        config.token = Some("eyJ".into());
         let (client, mut events) = connect(config).unwrap();
         let mut peer = server.peer().await;
         let command = peer.refuse(code, name, false).await;
         assert_eq!(command["connect"]["token"], "eyJ");
-        let reason = format!("{name}: because");
         let disconnected = Event::Disconnected { code: None, reason: reason.clone(), retry_in: None };
         assert_eq!(next(&mut events).await, disconnected);
         assert_eq!(next(&mut events).await, Event::Closed { reason });
@@ -33,7 +33,20 @@ async fn a_close_code_without_retry_is_final() {
         let mut peer = server.session().await;
         subscribe(&client, &mut peer, "c").await;
         peer.close(code, "name: text").await;
-        let reason = "name: text".to_owned();
+        let reason = Reason::Closed("name: text".to_owned());
+        let disconnected = Event::Disconnected { code: Some(code), reason: reason.clone(), retry_in: None };
+        assert_eq!(next(&mut events).await, disconnected);
+        assert_eq!(next(&mut events).await, Event::Closed { reason });
+        assert_eq!(events.next().await, None);
+    }
+}
+
+#[tokio::test]
+async fn the_final_codes_of_a_session_are_told_by_name() {
+    for (code, reason) in [(4006, Reason::EndedByBackend), (4007, Reason::SessionReplaced)] {
+        let mut server = Server::start().await;
+        let (_client, mut events) = server.client();
+        server.session().await.close(code, "name: text").await;
         let disconnected = Event::Disconnected { code: Some(code), reason: reason.clone(), retry_in: None };
         assert_eq!(next(&mut events).await, disconnected);
         assert_eq!(next(&mut events).await, Event::Closed { reason });
@@ -55,8 +68,7 @@ async fn closing_says_so_and_waits() {
         assert_eq!(payload, 1000_u16.to_be_bytes());
     });
     assert_eq!(published, Err(CommandError::Closed));
-    let reason = "closed by the user".to_owned();
-    assert_eq!(next(&mut events).await, Event::Closed { reason });
+    assert_eq!(next(&mut events).await, Event::Closed { reason: Reason::User });
     assert_eq!(events.next().await, None);
     assert_eq!(other.ping().await, Err(CommandError::Closed));
 }
@@ -116,7 +128,5 @@ async fn events_may_be_left_alone() {
 async fn configurations_that_cannot_work_are_refused() {
     let refused = |urls: &[&str]| connect(Config::new(urls.iter().copied())).err();
     assert_eq!(refused(&[]), Some(ConfigError::NoUrls));
-    let url = "wss://localhost".to_owned();
-    assert_eq!(refused(&["ws://localhost", &url]), Some(ConfigError::Tls { url: url.clone() }));
     assert!(matches!(refused(&["localhost:80"]), Some(ConfigError::BadUrl { .. })));
 }

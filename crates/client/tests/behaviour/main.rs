@@ -4,5 +4,10 @@
 mod commands;
 mod events;
 mod lifecycle;
+mod presence;
 mod reconnect;
+mod resume;
 mod server;
+mod subscription_tokens;
+mod tls;
+mod tokens;

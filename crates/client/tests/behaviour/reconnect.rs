@@ -15,7 +15,7 @@ fn now() -> u64 {
 
 async fn disconnected(events: &mut Events) -> (Option<u16>, String) {
     match next(events).await {
-        Event::Disconnected { code, reason, retry_in: Some(_) } => (code, reason),
+        Event::Disconnected { code, reason, retry_in: Some(_) } => (code, reason.to_string()),
         other => panic!("{other:?} is not a disconnection that is retried"),
     }
 }
@@ -166,7 +166,7 @@ async fn dead_and_foreign_urls_are_passed_over() {
                 assert_eq!(url, server.url);
                 connections += 1;
             }
-            Event::Disconnected { reason, .. } => failures.push(reason),
+            Event::Disconnected { reason, .. } => failures.push(reason.to_string()),
             _ => {}
         }
     }

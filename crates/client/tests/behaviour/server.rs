@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fastwebsockets::{FragmentCollector, Frame, OpCode, upgrade};
 use hyper::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL};
@@ -11,9 +11,11 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use ullim_client::{Client, Config, Event, Events};
 
@@ -35,15 +37,37 @@ impl Server {
 
     /// A server that chooses `subprotocol`, whatever is offered.
     pub(crate) async fn speaking(subprotocol: &'static str) -> Self {
+        Self::listening("127.0.0.1", subprotocol, None).await
+    }
+
+    /// A server with TLS, which is known as `host`.
+    pub(crate) async fn secured(host: &str, tls: TlsAcceptor) -> Self {
+        Self::listening(host, "ullim.v1.json", Some(tls)).await
+    }
+
+    async fn listening(host: &str, subprotocol: &'static str, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "wss" } else { "ws" };
+        let url = format!("{scheme}://{host}:{}", listener.local_addr().unwrap().port());
         let (accepted, peers) = mpsc::channel(16);
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(accept(stream, subprotocol, accepted.clone()));
+                stream.set_nodelay(true).unwrap();
+                let (tls, accepted) = (tls.clone(), accepted.clone());
+                connections.spawn(async move {
+                    match tls {
+                        None => accept(stream, subprotocol, accepted).await,
+                        Some(tls) => {
+                            // A client that does not trust this server hangs up.
+                            if let Ok(stream) = tls.accept(stream).await {
+                                accept(stream, subprotocol, accepted).await;
+                            }
+                        }
+                    }
+                });
             }
         });
         Self { url, peers, _tasks: tasks }
@@ -75,8 +99,10 @@ pub(crate) fn quick(urls: &[&str]) -> Config {
     config
 }
 
-async fn accept(stream: TcpStream, subprotocol: &'static str, accepted: mpsc::Sender<Peer>) {
-    stream.set_nodelay(true).unwrap();
+async fn accept<S>(stream: S, subprotocol: &'static str, accepted: mpsc::Sender<Peer>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     // An upgrade completes after its response, outside of the service.
     let upgrades = TaskTracker::new();
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -123,6 +149,29 @@ impl Peer {
 
     pub(crate) async fn send_frame(&mut self, frame: Frame<'static>) {
         within("a write", self.socket.write_frame(frame)).await.unwrap();
+    }
+
+    /// Tells of the session with `body` beside what every session has; gives what the client said.
+    pub(crate) async fn greet_as(&mut self, body: Value) -> Value {
+        let command = self.command().await;
+        let mut connected = json!({"session": "s", "ping": 25_000});
+        connected.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        self.send(json!({"id": command["id"], "connect": connected})).await;
+        command["connect"].clone()
+    }
+
+    /// Answers the next command, which must be `name`, with `body`; gives what the client said.
+    pub(crate) async fn answer(&mut self, name: &str, body: Value) -> Value {
+        let command = self.command().await;
+        assert!(command[name].is_object(), "{command}");
+        self.send(json!({"id": command["id"], name: body})).await;
+        command[name].clone()
+    }
+
+    /// Pushes `body` on `channel`.
+    pub(crate) async fn push(&mut self, channel: &str, mut body: Value) {
+        body["channel"] = channel.into();
+        self.send(json!({"push": body})).await;
     }
 
     pub(crate) async fn greet(&mut self) {
@@ -200,4 +249,10 @@ pub(crate) fn text_of(event: Event) -> String {
         } => text,
         other => panic!("{other:?} is not a text"),
     }
+}
+
+/// The time in `seconds`, in Unix seconds.
+pub(crate) fn seconds_from_now(seconds: u64) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since.as_secs() + seconds
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use serde_json::value::RawValue;
-use ullim_client::{Client, Config, Event, Events, connect};
+use ullim_client::{Client, Event, Events, connect};
 use ullim_protocol::publication::Data;
 
 use crate::cli::Server;
@@ -18,9 +18,7 @@ pub(super) struct Session {
 impl Session {
     /// Fails where the first attempt does.
     pub(super) async fn connect(server: Server) -> Result<Self, Failure> {
-        let mut config = Config::new([server.url]);
-        config.token = server.token;
-        let (client, mut events) = connect(config).map_err(Failure::usage)?;
+        let (client, mut events) = connect(server.config()).map_err(Failure::usage)?;
         loop {
             match events.next().await {
                 Some(Event::Connected { .. }) => return Ok(Self { client, _events: events }),
