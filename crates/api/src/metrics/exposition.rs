@@ -1,6 +1,7 @@
 //! Which number is told under which name.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -39,7 +40,8 @@ impl Collector for Snapshot {
         handshakes(to, &self.clients)?;
         self.clients.tls.as_ref().map_or(Ok(()), |it| tls(to, it))?;
         hub(to, &self.clients.hub, &self.broker)?;
-        broker(to, &self.broker, self.status)
+        broker(to, &self.broker, self.status)?;
+        presence(to, &self.broker)
     }
 }
 
@@ -93,7 +95,33 @@ fn broker(to: &mut DescriptorEncoder, broker: &Counters, status: Status) -> fmt:
     counter(to, "relay_gaps", "Gaps told to the shards of this node", broker.gaps)?;
     let stray = "Publications from the broker on channels that this node never subscribed to";
     counter(to, "relay_stray", stray, broker.stray)?;
-    counter(to, "redis_reconnects", "Links to Redis that were built anew", broker.reconnects)
+    known(
+        to,
+        "relay_last_message_age_seconds",
+        "Since the broker last relayed something",
+        seconds(broker.last_message_age),
+    )?;
+    known(to, "relay_probe_rtt_seconds", "Round trip of the last probe of the relay", seconds(broker.probe_rtt))?;
+    counter(to, "relay_probe_failures", "Probes of the relay that failed", broker.probe_failures)?;
+    counter(to, "redis_reconnects", "Links to Redis that were built anew", broker.reconnects)?;
+    counter(to, "redis_errors", "Commands that Redis answered with an error", broker.redis_errors)?;
+    let duration = "Round trips of batches of commands";
+    histogram(to, "redis_command_duration_seconds", duration, &broker.command_duration)
+}
+
+fn presence(to: &mut DescriptorEncoder, broker: &Counters) -> fmt::Result {
+    gauge(to, "presence_members", "Members of channels that this node keeps up", broker.presence_members)?;
+    counter(to, "presence_reaped", "Members of dead nodes that this node removed", broker.presence_reaped)?;
+    let reasserted = "Members that were entered anew after a fault";
+    counter(to, "presence_reasserted", reasserted, broker.presence_reasserted)?;
+    let invalid = "Members in the broker that could not be understood";
+    counter(to, "presence_invalid", invalid, broker.presence_invalid)?;
+    counter(to, "control_received", "Orders from nodes", broker.control_received)?;
+    counter(to, "control_dropped", "Orders that could not be read, or did not fit", broker.control_dropped)
+}
+
+fn seconds(duration: Option<Duration>) -> Option<f64> {
+    duration.map(|duration| duration.as_secs_f64())
 }
 
 #[cfg(test)]

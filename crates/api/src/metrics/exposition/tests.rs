@@ -26,7 +26,13 @@ fn exposed() -> String {
     clients.handshake_duration.record(Duration::from_secs(4), 1);
     text(Snapshot {
         clients,
-        broker: Counters { undecodable: 9, ..Default::default() },
+        broker: Counters {
+            undecodable: 9,
+            last_message_age: Some(Duration::from_millis(1500)),
+            probe_rtt: Some(Duration::from_millis(2)),
+            presence_members: 11,
+            ..Default::default()
+        },
         status: Status::Up,
         draining: true,
         config_hash: 1 << 52,
@@ -63,6 +69,9 @@ fn every_number_is_exposed_under_its_name() {
         "ullim_relay_up 1",
         "ullim_relay_gaps_total 0",
         "ullim_redis_reconnects_total 0",
+        "ullim_relay_last_message_age_seconds 1.5",
+        "ullim_relay_probe_rtt_seconds 0.002",
+        "ullim_presence_members 11",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
     }
