@@ -50,6 +50,7 @@ struct State {
     settled: Option<Instant>,
     has_failed: bool,
     is_watched: bool,
+    /// A read is under way, or was asked for.
     is_reading: bool,
 }
 
@@ -128,18 +129,33 @@ impl Source {
 
     /// What can be done about a token whose key is not among [`Self::keys`].
     pub(crate) fn unknown(&self) -> Unknown {
-        let state = self.state.borrow();
-        let may_help = state.is_watched && (state.is_reading || !self.is_held(&state));
-        if !may_help {
-            return Unknown::Refused(state.refusal());
+        let mut joined = Err(Rejection::Missing);
+        self.state.send_if_modified(|state| {
+            joined = self.join(state);
+            false
+        });
+        match joined {
+            Ok((attempts, permit)) => {
+                Unknown::Awaited(Waiter { state: self.state.subscribe(), attempts, _permit: permit })
+            }
+            Err(rejection) => Unknown::Refused(rejection),
         }
-        let Ok(permit) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return Unknown::Refused(Rejection::Unavailable("too many tokens wait for their keys: try again"));
-        };
+    }
+
+    /// A place among those who wait for the read that is under way, or that this one causes.
+    fn join(&self, state: &mut State) -> Result<(u64, OwnedSemaphorePermit), Rejection> {
+        let may_help = state.is_watched && (state.is_reading || !self.is_held(state));
+        if !may_help {
+            return Err(state.refusal());
+        }
+        let permit = Arc::clone(&self.waiting).try_acquire_owned();
+        let permit = permit.map_err(|_| Rejection::Unavailable("too many tokens wait for their keys: try again"))?;
         if !state.is_reading {
+            // Whoever comes next waits for the same read.
+            state.is_reading = true;
             self.wanted.notify_one();
         }
-        Unknown::Awaited(Waiter { state: self.state.subscribe(), attempts: state.attempts, _permit: permit })
+        Ok((state.attempts, permit))
     }
 
     /// Whether the last read is so young that another would be too soon.
@@ -177,12 +193,7 @@ impl Source {
         loop {
             tokio::select! {
                 () = sleep_until(due) => {}
-                () = self.wanted.notified() => {
-                    // Somebody asked before the last read ended.
-                    if self.is_held(&self.state.borrow()) {
-                        continue;
-                    }
-                }
+                () = self.wanted.notified() => {}
             }
             failures = if self.refresh(&mut last).await { 0 } else { failures + 1 };
             due = Instant::now() + self.pause(failures);
@@ -207,6 +218,7 @@ impl Source {
         let keys = read.and_then(|text| self.parsed(text, last));
         self.count_and_log(&keys);
         let is_ok = keys.is_ok();
+        self.forget_wish().await;
         self.state.send_modify(|state| {
             state.settled = Some(Instant::now());
             state.attempts += 1;
@@ -218,6 +230,15 @@ impl Source {
             }
         });
         is_ok
+    }
+
+    /// A read that was asked for while its time came anyway is this one. None is asked for before this one has ended.
+    async fn forget_wish(&self) {
+        tokio::select! {
+            biased;
+            () = self.wanted.notified() => {}
+            () = std::future::ready(()) => {}
+        }
     }
 
     /// The keys of `text`; those that are there where it is the same as before.
