@@ -41,6 +41,8 @@ pub(crate) struct Connection<O> {
     pub(crate) paused: bool,
 }
 
+const _: () = assert!(size_of::<Connection<[u64; 3]>>() <= 64, "one cache line, with an outlet of 24 bytes");
+
 /// The outlet refused: the connection is lost.
 pub(crate) struct Lost;
 

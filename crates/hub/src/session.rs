@@ -22,7 +22,7 @@ pub(crate) struct Session {
     pub(crate) refreshed: bool,
 }
 
-/// A session's interest in a channel. Small: a connection may have many.
+/// A session's interest in a channel.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     pub(crate) channel: ChannelKey,
@@ -35,6 +35,8 @@ pub(crate) struct Subscription {
     pub(crate) since: u64,
     rare: Option<Box<Rare>>,
 }
+
+const _: () = assert!(size_of::<Subscription>() <= 24, "a connection may have many");
 
 /// How far a subscription has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

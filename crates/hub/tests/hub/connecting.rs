@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ullim_broker::{Control, Relayed};
 use ullim_hub::{ConnectionId, Reading, Wire};
-use ullim_protocol::command::Command;
+use ullim_protocol::command::{Command, Subscribe};
 
 use crate::fakes::{Client, World, connect, joined, publish, subscribe};
 
@@ -267,4 +267,23 @@ fn a_session_ends_with_its_token() {
     assert_eq!(client.lines(), ["0:close token_expired"]);
     assert!(!other.lines().iter().any(|line| line.contains("close")));
     assert_eq!(world.hub.counters().ended.get(&4005), Some(&1));
+}
+
+#[test]
+fn the_end_of_a_session_that_is_gone_does_not_end_the_next_in_its_place() {
+    let mut world = World::new();
+    let (first, _) = world.connected_as("alice@500");
+    let token = Some("alice/token:1@400".to_owned());
+    world.say(first, Command::Subscribe(Subscribe { token, ..Subscribe::plain("token:1") }));
+    world.relay(&[joined("token:1")]);
+    world.hub.lost(first);
+    let (second, client) = world.connected_as("bob@900");
+    assert_eq!(second.slot(), first.slot());
+    let token = Some("bob/token:1@800".to_owned());
+    world.say_as(second, 5, Command::Subscribe(Subscribe { token, ..Subscribe::plain("token:1") }));
+    world.relay(&[joined("token:1")]);
+    world.broker.set_seconds(600);
+    world.wait(Duration::from_secs(1));
+    assert_eq!(client.lines(), ["0:5 Subscribe"]);
+    assert_eq!(world.hub.reading(second), Reading::Go);
 }

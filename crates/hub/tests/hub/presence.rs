@@ -223,10 +223,12 @@ fn subscribing_again_sets_whether_joins_and_leaves_are_heard() {
     world.say_as(id, 6, with_events("room:1"));
     world.relay(&[event("room:1", true, "carol")]);
     assert_eq!(client.lines(), ["0:6 Subscribe", "0:room:1 join carol"]);
+    let (_, other) = world.member("bob", "room:1");
     world.say(id, Command::Unsubscribe("room:1".to_owned()));
     client.lines();
     world.relay(&[event("room:1", true, "dave")]);
     assert!(client.lines().is_empty());
+    assert_eq!(other.lines(), ["0:room:1 join dave"]);
 }
 
 #[test]
@@ -240,6 +242,19 @@ fn presence_shows_what_a_refreshed_token_says_after_the_next_subscribe() {
     let token = Some("alice/room:1@2000 {\"v\":3}".to_owned());
     world.say(id, Command::Subscribe(Subscribe { token, ..Subscribe::plain("room:1") }));
     assert_eq!(world.presence.take_asked(), ["enter room:1 alice {\"v\":3}"], "the subscription's token says more");
+}
+
+#[test]
+fn a_member_that_cannot_be_shown_anew_stays_subscribed() {
+    let mut world = World::new();
+    let (id, client) = world.member("alice {\"v\":1}", "room:1");
+    world.say(id, Command::Refresh { token: "alice@2000 {\"v\":2}".to_owned() });
+    client.lines();
+    world.presence.fails_to_enter.store(true, Ordering::Relaxed);
+    world.say_as(id, 5, with_events("room:1"));
+    world.finish();
+    world.relay(&[published("room:1", "x"), event("room:1", true, "bob")]);
+    assert_eq!(client.lines(), ["0:5 unavailable", "0:room:1 x", "0:room:1 join bob"]);
 }
 
 #[test]
