@@ -250,10 +250,12 @@ export class Ullim extends EventTarget {
   #comeOrGo(subscription, change) {
     const { handlers, members } = subscription;
     if (!handlers.members && !handlers.join) return;
+    const { join, leave } = change;
     subscription.meanwhile?.push(change);
+    // After a fault of the broker those who never left are told once more.
+    if (join && !members.has(join.user)) handlers.join?.(join);
+    if (leave) handlers.leave?.(leave);
     note(members, change);
-    if (change.join) handlers.join?.(change.join);
-    else handlers.leave?.(change.leave);
     handlers.members?.(members);
   }
 
