@@ -64,6 +64,7 @@ function listen() {
   session.subscribe(here, {
     pub: (pub) => timeline.publication(pub, name),
     gap: (gap) => timeline.gap(gap),
+    subscribed: () => showProblem(),
     refused: (error) => showProblem(`${here}: ${error.message ?? error.name}`),
     join: (member) => isMe(member) || timeline.event(`${shown(member.user)} joined`),
     leave: (member) => isMe(member) || timeline.event(`${shown(member.user)} left`),

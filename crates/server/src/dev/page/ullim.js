@@ -87,9 +87,9 @@ export class Ullim extends EventTarget {
 
   /**
    * Hears a channel until it is unsubscribed, over all reconnections. `handlers` may have
-   * `pub(publication)`, `gap({from, to, reason})`, `subscribed()`, `refused(error)` (the last that comes),
+   * `pub(publication)`, `gap({from, to, reason})`, `join(member)`, `leave(member)`,
    * `members(map)`, which is called with the members by their names whenever they change,
-   * `join(member)` and `leave(member)`.
+   * `subscribed()`, and `refused(error)`, the last that comes unless `error.retry`: then it tries again.
    */
   subscribe(channel, handlers) {
     const subscription = { channel, handlers, members: new Map(), asked: 0, stands: false };
@@ -103,8 +103,8 @@ export class Ullim extends EventTarget {
   }
 
   /**
-   * Publishes `content`: {data: any JSON}, {text: "…"} or {b64: "…"}. The promise fails with `Refused`, or with another
-   * error when the connection was lost: then it may or may not have been published, and is never repeated.
+   * Publishes `content`: {data: any JSON}, {text: "…"} or {b64: "…"}. The promise fails with `Refused`, or with
+   * another error when the connection was lost: then it may or may not have been published, and is never repeated.
    */
   async publish(channel, content) {
     if (this.state.name !== "connected") throw new Error("not connected");
@@ -195,8 +195,9 @@ export class Ullim extends EventTarget {
       if (presence) this.#readMembers(subscription, presence);
     } catch (error) {
       if (isOver()) return;
-      if (error.retry) setTimeout(() => isOver() || this.#subscribe(subscription), 1000);
-      else this.#refuse(subscription, error);
+      if (!error.retry) return this.#refuse(subscription, error);
+      handlers.refused?.(error);
+      setTimeout(() => isOver() || this.#subscribe(subscription), 1000);
     }
   }
 
@@ -249,10 +250,12 @@ export class Ullim extends EventTarget {
   #comeOrGo(subscription, change) {
     const { handlers, members } = subscription;
     if (!handlers.members && !handlers.join) return;
+    const { join, leave } = change;
     subscription.meanwhile?.push(change);
+    // After a fault of the broker those who never left are told once more.
+    if (join && !members.has(join.user)) handlers.join?.(join);
+    if (leave) handlers.leave?.(leave);
     note(members, change);
-    if (change.join) handlers.join?.(change.join);
-    else handlers.leave?.(change.leave);
     handlers.members?.(members);
   }
 
