@@ -205,6 +205,7 @@ async fn unregister(shared: &Shared, connection: &mut MultiplexedConnection) -> 
         if let Err(refusal) = calls::one::<u64>(shared, connection, &command).await? {
             complain(shared, refusal.as_str());
         }
+        shared.keeper.table().unregistered(chunk);
     }
     Ok(!channels.is_empty())
 }
