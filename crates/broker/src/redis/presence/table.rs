@@ -24,6 +24,9 @@ use crate::{Claim, Entry, PresenceError};
 /// The most sessions that are to be taken out. What exceeds it is found later, by looking for it in Redis.
 const MAX_LEAVING: usize = 65_536;
 
+/// How many former names of the node are remembered.
+const FORMER: usize = 8;
+
 /// Where the answer to an enter will be.
 pub(super) type Waiting = oneshot::Receiver<Result<(), PresenceError>>;
 
@@ -33,8 +36,15 @@ pub(super) struct Name {
     pub(super) node: Arc<str>,
     /// Redis has not heard of it.
     pub(super) is_new: bool,
-    /// What it was called before.
-    pub(super) before: Option<Arc<str>>,
+    /// What it was called before, the latest first. At most [`FORMER`].
+    pub(super) before: VecDeque<Arc<str>>,
+}
+
+impl Name {
+    /// All of them, between spaces.
+    fn all(&self) -> String {
+        std::iter::once(&self.node).chain(&self.before).fold(" ".to_owned(), |all, name| all + name + " ")
+    }
 }
 
 #[derive(Debug)]
@@ -72,14 +82,22 @@ pub(super) struct Order {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Enter { entry: Arc<Entry>, since: u64 },
-    Leave { user: Arc<str>, grace: Duration },
+    /// With the names of the node, if it has been in the channel already.
+    Enter {
+        entry: Arc<Entry>,
+        since: u64,
+        names: String,
+    },
+    Leave {
+        user: Arc<str>,
+        grace: Duration,
+    },
 }
 
 impl Table {
     pub(super) fn new(node: Arc<str>) -> Self {
         Self {
-            name: Name { node, is_new: true, before: None },
+            name: Name { node, is_new: true, before: VecDeque::new() },
             renewed: None,
             rooms: AHashMap::new(),
             due: VecDeque::new(),
@@ -102,6 +120,7 @@ impl Table {
             Some(place) => {
                 let before = std::mem::replace(&mut place.wanted, wanted);
                 place.version += 1;
+                (place.is_written, place.is_suspect) = (false, false);
                 if let Wanted::Out { .. } = before {
                     self.leaving -= 1;
                     self.members += 1;
@@ -162,8 +181,16 @@ impl Table {
     }
 
     fn insert(&mut self, channel: &ChannelName, session: SessionId, wanted: Wanted, was_sent: bool) -> &mut Place {
-        let place =
-            Place { wanted, version: 0, is_queued: false, was_sent, is_suspect: false, since: 0, waiting: Vec::new() };
+        let place = Place {
+            wanted,
+            version: 0,
+            is_queued: false,
+            was_sent,
+            is_written: false,
+            is_suspect: false,
+            since: 0,
+            waiting: Vec::new(),
+        };
         let room = room(&mut self.rooms, &mut self.unregistered, channel);
         room.places.entry(session).insert_entry(place).into_mut()
     }
@@ -236,7 +263,10 @@ impl Table {
             place.is_queued = false;
             place.was_sent = true;
             let what = match &place.wanted {
-                Wanted::In(entry) => What::Enter { entry: Arc::clone(entry), since: place.since },
+                Wanted::In(entry) => {
+                    let names = if place.is_suspect { self.name.all() } else { String::new() };
+                    What::Enter { entry: Arc::clone(entry), since: place.since, names }
+                }
                 Wanted::Out { user, grace } => What::Leave { user: Arc::clone(user), grace: *grace },
             };
             let version = place.version;
@@ -253,12 +283,17 @@ impl Table {
         let Some(place) = self.place(&order.channel, order.session) else {
             return false;
         };
-        place.since = since;
+        // Another node's by now: this one waits for its own end.
+        let is_taken = since == 0;
+        if !is_taken {
+            place.since = since;
+        }
         if !is_current || place.version != order.version {
             return false;
         }
         place.answer(&Ok(()));
-        std::mem::take(&mut place.is_suspect)
+        place.is_written = true;
+        std::mem::take(&mut place.is_suspect) && !is_taken
     }
 
     pub(super) fn left(&mut self, order: &Order) {
@@ -302,7 +337,7 @@ impl Table {
         for (channel, room) in rooms {
             room.register(channel, unregistered);
             for (session, place) in &mut room.places {
-                place.is_suspect |= place.was_sent;
+                place.is_suspect = place.is_written;
                 if !std::mem::replace(&mut place.is_queued, true) {
                     due.push_back((channel.clone(), *session));
                 }
@@ -312,8 +347,10 @@ impl Table {
 
     /// From now on the node has another name. Whoever is to be taken out is taken out under the old one, by others.
     pub(super) fn rename(&mut self, node: Arc<str>) {
-        let before = Some(std::mem::replace(&mut self.name.node, node));
-        self.name = Name { node: Arc::clone(&self.name.node), is_new: true, before };
+        let before = std::mem::replace(&mut self.name.node, node);
+        self.name.is_new = true;
+        self.name.before.push_front(before);
+        self.name.before.truncate(FORMER);
         let Self { rooms, leaving, idle, .. } = self;
         for (channel, room) in rooms {
             room.is_registered = false;

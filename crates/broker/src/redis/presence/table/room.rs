@@ -31,6 +31,8 @@ pub(super) struct Place {
     pub(super) is_queued: bool,
     /// Redis may have an entry.
     pub(super) was_sent: bool,
+    /// Redis has said that it has the entry.
+    pub(super) is_written: bool,
     /// Redis had it, and may not have it now.
     pub(super) is_suspect: bool,
     pub(super) since: u64,

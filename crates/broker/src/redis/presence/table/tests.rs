@@ -39,8 +39,9 @@ fn told(table: &mut Table) -> Vec<String> {
     let mut told = Vec::new();
     for order in take(table) {
         match &order.what {
-            What::Enter { entry, since } => {
-                told.push(format!("{} in {} since {since}", order.node, entry.claim.0));
+            What::Enter { entry, since, names } => {
+                let names = names.trim_end();
+                told.push(format!("{} in {} since {since}{names}", order.node, entry.claim.0));
                 table.entered(&order, 7);
             }
             What::Leave { user, .. } => {
@@ -120,8 +121,8 @@ fn under_a_new_name_members_are_entered_again_and_leavers_are_not_the_nodes_busi
     let late = take(&mut table).pop().unwrap();
     table.rename("n2".into());
     table.left(&late);
-    assert_eq!(table.name().before.as_deref(), Some("n1"));
-    assert_eq!(told(&mut table), ["n2 in 1 since 7"]);
+    assert_eq!(table.name().before, [Arc::<str>::from("n1")]);
+    assert_eq!(told(&mut table), ["n2 in 1 since 7 n2 n1"]);
     assert_eq!((table.members(), table.leaving), (1, 0));
 }
 
@@ -172,4 +173,24 @@ fn a_room_that_is_taken_off_the_list_and_wanted_again_is_put_on_it_again() {
     table.adopted(&channel(), None, Instant::now());
     table.take_idle();
     assert!(table.rooms.is_empty());
+}
+
+#[test]
+fn only_what_redis_has_confirmed_is_repeated_as_such() {
+    let mut table = table();
+    let _first = table.enter(entry(1, 1));
+    // The link breaks before the answer.
+    take(&mut table);
+    table.broken();
+    table.reassert();
+    assert_eq!(told(&mut table), ["n1 in 1 since 0"]);
+    table.reassert();
+    assert_eq!(told(&mut table), ["n1 in 1 since 7 n1"]);
+    table.reassert();
+    let _resumed = table.enter(entry(1, 2));
+    assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
+    table.reassert();
+    let taken = take(&mut table).pop().unwrap();
+    assert!(!table.entered(&taken, 0), "another node has it");
+    assert_eq!(table.members(), 1);
 }
