@@ -50,7 +50,7 @@ pub struct RedisConfig {
     /// `redis://[user][:password@]host[:port]`.
     #[serde(serialize_with = "without_password")]
     pub url: String,
-    /// What the names of all channels begin with.
+    /// What the names of all channels and keys begin with.
     pub prefix: String,
     /// How often each link is proved.
     #[serde(with = "humantime_serde")]

@@ -3,6 +3,8 @@
 // Clippy exempts only functions that are marked as tests, and this is all test.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "presence_faults/churn.rs"]
+mod churn;
 #[path = "presence_faults/contents.rs"]
 mod contents;
 #[path = "fixture/member.rs"]

@@ -107,8 +107,14 @@ impl Keeper {
 
     /// Waits until Redis has been told of everything, if the link stands.
     pub(super) async fn flush(&self) {
-        while self.link.borrow().is_some() && !self.table().is_settled() {
-            self.settled.notified().await;
+        loop {
+            let mut settled = std::pin::pin!(self.settled.notified());
+            // From here on it is not missed.
+            settled.as_mut().enable();
+            if self.link.borrow().is_none() || self.table().is_settled() {
+                return;
+            }
+            settled.await;
         }
     }
 

@@ -42,6 +42,11 @@ impl Watcher {
         heard
     }
 
+    /// The same in the order in which it was heard.
+    pub(crate) fn in_order(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+
     /// Forgets what was heard so far.
     pub(crate) fn clear(&self) {
         self.heard.lock().unwrap().clear();

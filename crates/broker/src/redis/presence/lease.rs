@@ -93,7 +93,7 @@ impl Lease {
             let name = shared.keeper.name();
             let mut call = calls::on_nodes(&shared.names, "ullim_renew");
             call.arg(&*name.node).arg(calls::millis(LEASE)).arg(calls::millis(CLAIM));
-            call.arg(u8::from(name.is_new)).arg(name.before.as_deref().unwrap_or_default());
+            call.arg(u8::from(name.is_new)).arg(name.before.front().map(|name| &**name).unwrap_or_default());
             match calls::one::<Renewed>(shared, connection, &call).await? {
                 Ok(renewed @ (RENEWED..=LOST, ..)) => return Ok(renewed),
                 Ok((state, ..)) => return Err(Broken(format!("an unknown state of the lease: {state}"))),

@@ -1,6 +1,9 @@
 //! The members that this node wants in Redis, and how far they are there. Pure: what Redis answers and the time are
 //! given. Whatever fails, this is the truth; Redis is brought to agree with it.
 
+mod departures;
+mod room;
+
 use std::collections::{BTreeSet, VecDeque, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +14,8 @@ use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
+use room::{Place, Room, Wanted, room};
+
 use super::entry;
 use super::lease::LEASE;
 use crate::presence::user_name;
@@ -19,8 +24,8 @@ use crate::{Claim, Entry, PresenceError};
 /// The most sessions that are to be taken out. What exceeds it is found later, by looking for it in Redis.
 const MAX_LEAVING: usize = 65_536;
 
-/// How much later than a deadline Redis is asked to act on it, so that it has passed there too.
-const SLACK: Duration = Duration::from_millis(5);
+/// How many former names of the node are remembered.
+const FORMER: usize = 8;
 
 /// Where the answer to an enter will be.
 pub(super) type Waiting = oneshot::Receiver<Result<(), PresenceError>>;
@@ -31,8 +36,15 @@ pub(super) struct Name {
     pub(super) node: Arc<str>,
     /// Redis has not heard of it.
     pub(super) is_new: bool,
-    /// What it was called before.
-    pub(super) before: Option<Arc<str>>,
+    /// What it was called before, the latest first. At most [`FORMER`].
+    pub(super) before: VecDeque<Arc<str>>,
+}
+
+impl Name {
+    /// All of them, between spaces.
+    fn all(&self) -> String {
+        std::iter::once(&self.node).chain(&self.before).fold(" ".to_owned(), |all, name| all + name + " ")
+    }
 }
 
 #[derive(Debug)]
@@ -58,44 +70,6 @@ pub(super) struct Table {
     is_overflowed: bool,
 }
 
-#[derive(Debug, Default)]
-struct Room {
-    places: AHashMap<SessionId, Place>,
-    /// It is among the node's channels.
-    is_registered: bool,
-    is_queued: bool,
-    departure: Option<Departure>,
-    /// How often what others left here is being looked at.
-    adopting: u32,
-}
-
-/// Deadlines in the room that this node is to act on.
-#[derive(Debug, Clone, Copy)]
-struct Departure {
-    next: Instant,
-    last: Instant,
-}
-
-#[derive(Debug)]
-struct Place {
-    wanted: Wanted,
-    /// Rises with each change of what is wanted.
-    version: u64,
-    is_queued: bool,
-    /// Redis may have an entry.
-    was_sent: bool,
-    /// Redis had it, and may not have it now.
-    is_suspect: bool,
-    since: u64,
-    waiting: Vec<oneshot::Sender<Result<(), PresenceError>>>,
-}
-
-#[derive(Debug, Clone)]
-enum Wanted {
-    In(Arc<Entry>),
-    Out { user: Arc<str>, grace: Duration },
-}
-
 /// Something to tell Redis.
 #[derive(Debug)]
 pub(super) struct Order {
@@ -108,14 +82,22 @@ pub(super) struct Order {
 
 #[derive(Debug)]
 pub(super) enum What {
-    Enter { entry: Arc<Entry>, since: u64 },
-    Leave { user: Arc<str>, grace: Duration },
+    /// With the names of the node, if it has been in the channel already.
+    Enter {
+        entry: Arc<Entry>,
+        since: u64,
+        names: String,
+    },
+    Leave {
+        user: Arc<str>,
+        grace: Duration,
+    },
 }
 
 impl Table {
     pub(super) fn new(node: Arc<str>) -> Self {
         Self {
-            name: Name { node, is_new: true, before: None },
+            name: Name { node, is_new: true, before: VecDeque::new() },
             renewed: None,
             rooms: AHashMap::new(),
             due: VecDeque::new(),
@@ -138,6 +120,7 @@ impl Table {
             Some(place) => {
                 let before = std::mem::replace(&mut place.wanted, wanted);
                 place.version += 1;
+                (place.is_written, place.is_suspect) = (false, false);
                 if let Wanted::Out { .. } = before {
                     self.leaving -= 1;
                     self.members += 1;
@@ -198,8 +181,16 @@ impl Table {
     }
 
     fn insert(&mut self, channel: &ChannelName, session: SessionId, wanted: Wanted, was_sent: bool) -> &mut Place {
-        let place =
-            Place { wanted, version: 0, is_queued: false, was_sent, is_suspect: false, since: 0, waiting: Vec::new() };
+        let place = Place {
+            wanted,
+            version: 0,
+            is_queued: false,
+            was_sent,
+            is_written: false,
+            is_suspect: false,
+            since: 0,
+            waiting: Vec::new(),
+        };
         let room = room(&mut self.rooms, &mut self.unregistered, channel);
         room.places.entry(session).insert_entry(place).into_mut()
     }
@@ -272,7 +263,10 @@ impl Table {
             place.is_queued = false;
             place.was_sent = true;
             let what = match &place.wanted {
-                Wanted::In(entry) => What::Enter { entry: Arc::clone(entry), since: place.since },
+                Wanted::In(entry) => {
+                    let names = if place.is_suspect { self.name.all() } else { String::new() };
+                    What::Enter { entry: Arc::clone(entry), since: place.since, names }
+                }
                 Wanted::Out { user, grace } => What::Leave { user: Arc::clone(user), grace: *grace },
             };
             let version = place.version;
@@ -289,12 +283,17 @@ impl Table {
         let Some(place) = self.place(&order.channel, order.session) else {
             return false;
         };
-        place.since = since;
+        // Another node's by now: this one waits for its own end.
+        let is_taken = since == 0;
+        if !is_taken {
+            place.since = since;
+        }
         if !is_current || place.version != order.version {
             return false;
         }
         place.answer(&Ok(()));
-        std::mem::take(&mut place.is_suspect)
+        place.is_written = true;
+        std::mem::take(&mut place.is_suspect) && !is_taken
     }
 
     pub(super) fn left(&mut self, order: &Order) {
@@ -338,7 +337,7 @@ impl Table {
         for (channel, room) in rooms {
             room.register(channel, unregistered);
             for (session, place) in &mut room.places {
-                place.is_suspect |= place.was_sent;
+                place.is_suspect = place.is_written;
                 if !std::mem::replace(&mut place.is_queued, true) {
                     due.push_back((channel.clone(), *session));
                 }
@@ -348,8 +347,10 @@ impl Table {
 
     /// From now on the node has another name. Whoever is to be taken out is taken out under the old one, by others.
     pub(super) fn rename(&mut self, node: Arc<str>) {
-        let before = Some(std::mem::replace(&mut self.name.node, node));
-        self.name = Name { node: Arc::clone(&self.name.node), is_new: true, before };
+        let before = std::mem::replace(&mut self.name.node, node);
+        self.name.is_new = true;
+        self.name.before.push_front(before);
+        self.name.before.truncate(FORMER);
         let Self { rooms, leaving, idle, .. } = self;
         for (channel, room) in rooms {
             room.is_registered = false;
@@ -395,80 +396,6 @@ impl Table {
         self.renewed.is_some_and(|renewed| now.saturating_duration_since(renewed) < LEASE)
     }
 
-    /// A user is away, for `delay` before that is told.
-    pub(super) fn away(&mut self, channel: &ChannelName, delay: Duration, now: Instant) {
-        self.depart_by(channel, now + delay, now + delay);
-    }
-
-    fn depart_by(&mut self, channel: &ChannelName, next: Instant, last: Instant) {
-        let room = room(&mut self.rooms, &mut self.unregistered, channel);
-        let known = room.departure;
-        let departure = Departure {
-            next: known.map_or(next, |known| known.next.min(next)),
-            last: known.map_or(last, |known| known.last.max(last)),
-        };
-        room.departure = Some(departure);
-        if let Some(known) = known {
-            self.departures.remove(&(known.next, channel.clone()));
-        }
-        self.departures.insert((departure.next, channel.clone()));
-    }
-
-    pub(super) fn next_departure(&self) -> Option<Instant> {
-        self.departures.first().map(|(due, _)| *due + SLACK)
-    }
-
-    /// Rooms in which a deadline has passed. Each is to be given back as [`departed`](Self::departed).
-    pub(super) fn take_departures(&mut self, now: Instant, max: usize) -> Vec<ChannelName> {
-        let mut taken = Vec::new();
-        while taken.len() < max && self.next_departure().is_some_and(|due| due <= now) {
-            taken.extend(self.departures.pop_first().map(|(_, channel)| channel));
-        }
-        taken
-    }
-
-    /// Redis has told of those who were due in the room; the next is due after `next`. Deadlines after the last of
-    /// ours are for others to act on.
-    pub(super) fn departed(&mut self, channel: &ChannelName, next: Option<Duration>, now: Instant) {
-        let Some(room) = self.rooms.get_mut(channel) else {
-            return;
-        };
-        let Some(departure) = room.departure.take() else {
-            return;
-        };
-        // It may have been put forward meanwhile.
-        self.departures.remove(&(departure.next, channel.clone()));
-        match next.map(|next| now + next).filter(|next| *next <= departure.last + 10 * SLACK) {
-            Some(next) => {
-                room.departure = Some(Departure { next, last: departure.last });
-                self.departures.insert((next, channel.clone()));
-            }
-            None => self.idle.push(channel.clone()),
-        }
-    }
-
-    /// Redis did not say who was due in the room: it is to be asked again.
-    pub(super) fn depart_again(&mut self, channel: &ChannelName, at: Instant) {
-        let last = self.rooms.get_mut(channel).and_then(|room| room.departure.take()).map_or(at, |known| known.last);
-        self.depart_by(channel, at, last.max(at));
-    }
-
-    /// The room is kept until [`adopted`](Self::adopted).
-    pub(super) fn adopt(&mut self, channel: &ChannelName) {
-        room(&mut self.rooms, &mut self.unregistered, channel).adopting += 1;
-    }
-
-    /// The deadlines in the room are for this node to act on too: between the first and the last.
-    pub(super) fn adopted(&mut self, channel: &ChannelName, deadlines: Option<(Duration, Duration)>, now: Instant) {
-        if let Some(room) = self.rooms.get_mut(channel) {
-            room.adopting = room.adopting.saturating_sub(1);
-            self.idle.push(channel.clone());
-        }
-        if let Some((first, last)) = deadlines {
-            self.depart_by(channel, now + first, now + last);
-        }
-    }
-
     /// Rooms in which the node has nothing to do any more: they are to be taken from its channels. They are forgotten.
     pub(super) fn take_idle(&mut self) -> Vec<ChannelName> {
         let mut taken = Vec::new();
@@ -483,6 +410,16 @@ impl Table {
             }
         }
         taken
+    }
+
+    /// Rooms were taken from the node's channels. Who is wanted there again meanwhile has to be added again.
+    pub(super) fn unregistered(&mut self, channels: &[ChannelName]) {
+        for channel in channels {
+            if let Some(room) = self.rooms.get_mut(channel) {
+                room.is_registered = false;
+                room.register(channel, &mut self.unregistered);
+            }
+        }
     }
 
     /// Sessions, once per channel.
@@ -501,32 +438,5 @@ impl Table {
     }
 }
 
-fn room<'a>(
-    rooms: &'a mut AHashMap<ChannelName, Room>,
-    unregistered: &mut VecDeque<ChannelName>,
-    channel: &ChannelName,
-) -> &'a mut Room {
-    let room = rooms.entry(channel.clone()).or_default();
-    room.register(channel, unregistered);
-    room
-}
-
-impl Room {
-    fn register(&mut self, channel: &ChannelName, unregistered: &mut VecDeque<ChannelName>) {
-        if !self.is_registered && !std::mem::replace(&mut self.is_queued, true) {
-            unregistered.push_back(channel.clone());
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.places.is_empty() && self.departure.is_none() && self.adopting == 0
-    }
-}
-
-impl Place {
-    fn answer(&mut self, result: &Result<(), PresenceError>) {
-        for waiting in self.waiting.drain(..) {
-            let _ = waiting.send(result.clone());
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -126,8 +126,9 @@ local function revision(keys)
 end
 
 -- KEYS: presence, users, leaving. ARGS: channel, session, user, entry without its end, since or 0, grace of whoever had
--- the session, data of the event. Returns since when the session is in the channel, and how long the other user is away
--- whose session it was, or -1.
+-- the session, data of the event, and, if this is a repetition, the names that the node has had, between spaces: the
+-- place that another node has taken meanwhile is left to it. Returns since when the session is in the channel, or an
+-- empty text if it is another's; and how long the other user is away whose session it was, or -1.
 local function enter(keys, args)
   local channel, session, user, entry = args[1], args[2], args[3], args[4]
   check(keys, channel)
@@ -137,6 +138,10 @@ local function enter(keys, args)
   local value = redis.call('HGET', keys[1], session)
   -- What cannot be read is taken for the same user's, who was counted.
   local known = value and (read(session, value) or { user = user })
+  local names = args[8] or ''
+  if known and known.node and names ~= '' and not string.find(names, ' ' .. known.node .. ' ', 1, true) then
+    return { '', -1 }
+  end
   local sessions = count(redis.call('HGET', keys[2], user)) or 0
   local goes_on = known and known.user == user and sessions > 0
   if since == 0 then

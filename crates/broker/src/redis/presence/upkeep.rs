@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
-use super::calls::{self, Broken};
+use super::calls::{self, Broken, Refusal};
 use super::entry::{self, Read};
 use super::lease::{CLAIM, LEASE};
 use super::writes::{AGAIN, add_channels, complain, pending};
@@ -61,7 +61,11 @@ async fn reap(shared: &Shared, connection: &mut MultiplexedConnection, node: &st
         }
     };
     let since = Instant::now();
-    let reaped = clean(shared, connection, node, Whose::Dead { renewed }).await?;
+    let Cleaned { removed: reaped, is_whole } = clean(shared, connection, node, Whose::Dead { renewed }).await?;
+    if !is_whole {
+        // Somebody claims it again.
+        return Ok(());
+    }
     let mut forget = Pipeline::new();
     forget.cmd("DEL").arg(shared.names.node_channels(node));
     forget.cmd("HDEL").arg(shared.names.nodes()).arg(node);
@@ -78,14 +82,30 @@ enum Whose {
     Dead { renewed: String },
 }
 
-/// Looks at all channels of a node. Returns how many members it removed at once.
+/// What became of a cleaning-up.
+#[derive(Debug, Clone, Copy)]
+struct Cleaned {
+    /// How many members were removed at once.
+    removed: u64,
+    /// Nothing was refused but what can never be done.
+    is_whole: bool,
+}
+
+impl Cleaned {
+    fn refused(&mut self, shared: &Shared, refusal: &Refusal) {
+        complain(shared, refusal.as_str());
+        self.is_whole &= refusal.as_str().contains("WRONGTYPE");
+    }
+}
+
+/// Looks at all channels of a node.
 async fn clean(
     shared: &Shared,
     connection: &mut MultiplexedConnection,
     node: &str,
     whose: Whose,
-) -> Result<u64, Broken> {
-    let mut removed = 0;
+) -> Result<Cleaned, Broken> {
+    let mut cleaned = Cleaned { removed: 0, is_whole: true };
     let mut cursor = b"0".to_vec();
     loop {
         let mut scan = redis::cmd("SSCAN");
@@ -93,16 +113,16 @@ async fn clean(
         let (next, names) = match calls::one::<Page>(shared, connection, &scan).await? {
             Ok(page) => page,
             Err(refusal) => {
-                complain(shared, refusal.as_str());
-                return Ok(removed);
+                cleaned.refused(shared, &refusal);
+                return Ok(cleaned);
             }
         };
         let names = names.iter().filter_map(|name| ChannelName::parse(std::str::from_utf8(name).ok()?).ok());
         for channels in names.collect::<Vec<_>>().chunks(CHANNELS) {
-            removed += clean_channels(shared, connection, node, &whose, channels).await?;
+            clean_channels(shared, connection, node, &whose, channels, &mut cleaned).await?;
         }
         if next == b"0" {
-            return Ok(removed);
+            return Ok(cleaned);
         }
         cursor = next;
     }
@@ -114,12 +134,12 @@ async fn clean_channels(
     node: &str,
     whose: &Whose,
     channels: &[ChannelName],
-) -> Result<u64, Broken> {
+    cleaned: &mut Cleaned,
+) -> Result<(), Broken> {
     let keeper = &shared.keeper;
     channels.iter().for_each(|channel| keeper.table().adopt(channel));
     // Whoever cleans up after this node finds the deadlines.
     add_channels(shared, connection, channels).await?;
-    let mut removed = 0;
     let mut rest: Vec<(&ChannelName, Vec<u8>)> = channels.iter().map(|channel| (channel, b"0".to_vec())).collect();
     while !rest.is_empty() {
         let mut scans = Pipeline::with_capacity(rest.len());
@@ -134,7 +154,7 @@ async fn clean_channels(
             let (cursor, fields) = match page {
                 Ok(page) => page,
                 Err(refusal) => {
-                    complain(shared, refusal.as_str());
+                    cleaned.refused(shared, &refusal);
                     continue;
                 }
             };
@@ -156,20 +176,22 @@ async fn clean_channels(
         }
         for answer in calls::all::<u64>(shared, connection, reaping).await? {
             match answer {
-                Ok(some) => removed += some,
-                Err(refusal) => complain(shared, refusal.as_str()),
+                Ok(some) => {
+                    cleaned.removed += some;
+                    shared.tally.presence_reaped.add(some);
+                }
+                Err(refusal) => cleaned.refused(shared, &refusal),
             }
         }
         rest = next;
     }
-    shared.tally.presence_reaped.add(removed);
     let deadlines = pending(shared, connection, channels).await?;
     let now = Instant::now();
     for (channel, deadlines) in channels.iter().zip(deadlines) {
         keeper.table().adopted(channel, deadlines.unwrap_or(Some((AGAIN, AGAIN))), now);
     }
     keeper.changed.notify_one();
-    Ok(removed)
+    Ok(())
 }
 
 /// Those of a page's members that name `node`.

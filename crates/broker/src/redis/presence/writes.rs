@@ -140,11 +140,11 @@ fn call(shared: &Shared, order: &Order) -> Cmd {
     let channel = order.channel.as_str();
     let session = order.session.to_string();
     match &order.what {
-        What::Enter { entry, since } => {
+        What::Enter { entry, since, names } => {
             let mut call = calls::on_channel(&shared.names, "ullim_enter", channel);
             let user = user_name(entry.user.as_ref(), entry.session);
             call.arg(session).arg(&*user).arg(entry::head(entry, &order.node)).arg(*since);
-            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry));
+            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry)).arg(names);
             call
         }
         What::Leave { user, grace } => {
@@ -205,6 +205,7 @@ async fn unregister(shared: &Shared, connection: &mut MultiplexedConnection) -> 
         if let Err(refusal) = calls::one::<u64>(shared, connection, &command).await? {
             complain(shared, refusal.as_str());
         }
+        shared.keeper.table().unregistered(chunk);
     }
     Ok(!channels.is_empty())
 }
