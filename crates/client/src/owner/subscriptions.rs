@@ -272,8 +272,8 @@ impl Subscription {
 
     fn due(&self, channel: &str) -> Due {
         let SubscribeOptions { presence, events, token } = &self.options;
-        // Who came and went while it did not stand was not told.
-        let presence = *presence || (self.stood && *events);
+        // Who came and went while it did not stand was not told. Otherwise once is enough.
+        let presence = if self.stood { *events } else { *presence };
         Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events }
     }
 }

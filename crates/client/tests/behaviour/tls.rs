@@ -88,8 +88,14 @@ async fn a_trusted_node_is_spoken_to_as_any_other() {
         }
         let (outcome, _) = tokio::join!(client.ping(), peer.grant("ping"));
         outcome.unwrap();
-        // Another connection after a break.
+        // Another connection after a break, of which the other side said nothing.
         drop(peer);
+        match next(&mut events).await {
+            Event::Disconnected { reason: Reason::Broken(reason), .. } => {
+                assert!(!reason.contains("notify"), "{reason}")
+            }
+            other => panic!("{other:?}"),
+        }
         let mut peer = server.session().await;
         assert_eq!(peer.resubscribe().await, ["c"]);
         let (_, (opcode, _)) = tokio::join!(client.close(), peer.frame());

@@ -22,8 +22,11 @@ const FETCHES: usize = 16;
 /// shall not come together again.
 const PART: f64 = 0.8;
 const JITTER: f64 = 0.05;
-/// The shortest wait before a renewal: the clocks may differ by more than a token's life.
+/// The shortest wait before a renewal.
 const SOONEST: Duration = Duration::from_secs(1);
+/// The wait where this machine's clock says that a token which was just taken is as good as over: the clocks differ. If
+/// they do not, the node closes, and connecting fetches another.
+const ASTRAY: Duration = Duration::from_secs(60);
 /// The longest: further than this nobody need plan.
 const LATEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -63,6 +66,9 @@ impl Renewal {
 
 /// How long a token that lives for `life` is used. `chance` is from 0 to 1.
 fn wait(life: Duration, chance: f64) -> Duration {
+    if life < SOONEST {
+        return ASTRAY;
+    }
     let shift = 1.0 + JITTER * (2.0 * chance - 1.0);
     life.min(LATEST).mul_f64(PART * shift).max(SOONEST)
 }
@@ -83,7 +89,7 @@ impl Session<'_> {
         };
         let limit = self.owner.config.command_timeout;
         // Neither the callback nor the node may take longer; if they do, it begins anew.
-        self.renewal.at = Some(Instant::now() + limit.saturating_mul(2));
+        self.renewal.at = Instant::now().checked_add(limit.saturating_mul(2));
         self.fetching.spawn(async move { Fetched::Session(token.get(limit).await) });
     }
 
@@ -177,7 +183,8 @@ mod tests {
 
     #[test]
     fn no_clock_can_make_renewing_a_hurry_or_a_panic() {
-        assert_eq!(wait(Duration::ZERO, 0.0), SOONEST);
+        assert_eq!(wait(Duration::ZERO, 0.0), ASTRAY);
+        assert_eq!(wait(Duration::from_secs(1), 0.0), SOONEST);
         assert!(wait(Duration::MAX, 1.0) < LATEST);
     }
 }

@@ -165,3 +165,12 @@ fn members_are_asked_for_only_where_their_coming_and_going_is_told() {
     assert!(!subscriptions.missed("a"));
     assert!(!subscriptions.missed("b"));
 }
+
+#[test]
+fn a_subscription_that_tells_only_who_is_there_tells_it_once() {
+    let mut subscriptions = standing_with(SubscribeOptions { presence: true, ..SubscribeOptions::default() });
+    subscriptions.broke(20);
+    let due = subscriptions.due();
+    let wanted = due[0].wanted(None);
+    assert_eq!((wanted.presence, wanted.events), (false, false));
+}
