@@ -35,6 +35,8 @@ pub struct ClientCounters {
     pub address_limited: BTreeMap<&'static str, u64>,
     /// Where clients come over TLS.
     pub tls: Option<TlsCounters>,
+    /// What tokens are checked with.
+    pub keys: ullim_auth::KeyCounters,
 }
 
 /// What the TLS of a node's clients has counted.

@@ -233,7 +233,9 @@ impl Shard {
         if self.backlog.is_empty() {
             return;
         }
+        let began = Instant::now();
         self.relayed += self.hub.relay(&self.backlog[self.relayed..]);
+        self.hub.fanned_out(began.elapsed());
         if self.relayed == self.backlog.len() {
             self.backlog.clear();
             self.relayed = 0;

@@ -53,7 +53,7 @@ codes! { ErrorCode, ERRORS:
     TOO_MANY_SUBSCRIPTIONS = 109 "too_many_subscriptions" final
         "this connection holds as many subscriptions as it may";
     BAD_DATA = 110 "bad_data" final "the publication's data cannot be carried";
-    UNAVAILABLE = 111 "unavailable" retry "the broker cannot be reached, or did not answer in time";
+    UNAVAILABLE = 111 "unavailable" retry "the broker, or whoever has the keys of tokens, cannot be reached or did not answer in time";
     RATE_LIMITED = 112 "rate_limited" retry "more commands per second than `hub.commands_per_second`";
     SUBSCRIPTION_ENDED = 113 "subscription_ended" final "the subscription was ended by the node";
     SUBSCRIPTION_EXPIRED = 114 "subscription_expired" final

@@ -51,7 +51,7 @@ impl Node {
         let setup = ullim_hub::Setup {
             config: settings.hub,
             namespaces: Arc::clone(&namespaces),
-            verifier,
+            verifier: verifier.clone(),
             broker: Arc::clone(&broker),
             presence: Arc::clone(&presence),
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
@@ -67,7 +67,7 @@ impl Node {
             presence,
             namespaces,
             readiness: readiness.clone(),
-            counters: counters(Arc::clone(&gateway)),
+            counters: counters(Arc::clone(&gateway), verifier),
             config_hash,
         };
         let stop_api = CancellationToken::new();
@@ -89,7 +89,7 @@ impl Node {
 }
 
 /// What a scrape of the metrics reads.
-fn counters(gateway: Arc<Gateway>) -> CounterSource {
+fn counters(gateway: Arc<Gateway>, verifier: Arc<Verifier>) -> CounterSource {
     CounterSource::new(move || {
         let ullim_gateway::Counters { hub, handshakes_refused, handshake_duration, address_limited, tls } =
             gateway.counters();
@@ -101,7 +101,7 @@ fn counters(gateway: Arc<Gateway>) -> CounterSource {
             reload_failures: tls.reload_failures,
             certificate_expires: tls.certificate_expires,
         });
-        ClientCounters { hub, handshakes_refused, handshake_duration, address_limited, tls }
+        ClientCounters { hub, handshakes_refused, handshake_duration, address_limited, tls, keys: verifier.counters() }
     })
 }
 

@@ -8,6 +8,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use ullim_auth::KeyCounters;
 use ullim_broker::{Counters, Status};
 
 use super::family::{counter, counters, gauge, histogram, known};
@@ -39,6 +40,7 @@ impl Collector for Snapshot {
         gauge(to, "draining", "Whether this node is shutting down", u64::from(self.draining))?;
         handshakes(to, &self.clients)?;
         self.clients.tls.as_ref().map_or(Ok(()), |it| tls(to, it))?;
+        keys(to, &self.clients.keys)?;
         hub(to, &self.clients.hub, &self.broker)?;
         broker(to, &self.broker, self.status)?;
         presence(to, &self.broker)
@@ -60,6 +62,13 @@ fn tls(to: &mut DescriptorEncoder, tls: &TlsCounters) -> fmt::Result {
     let reloads = [("ok", tls.reloads), ("error", tls.reload_failures)];
     counters(to, "tls_reloads", "Times that the certificate was read anew", "result", reloads)?;
     known(to, "tls_certificate_expiry_timestamp_seconds", "When the certificate expires", tls.certificate_expires)
+}
+
+fn keys(to: &mut DescriptorEncoder, keys: &KeyCounters) -> fmt::Result {
+    gauge(to, "token_keys", "Keys that tokens can be checked with", keys.keys as u64)?;
+    let refreshes = [("ok", keys.jwks_refreshes_ok), ("error", keys.jwks_refreshes_failed)];
+    counters(to, "jwks_refreshes", "Times that the JWK Set was read", "result", refreshes)?;
+    known(to, "jwks_age_seconds", "Since the JWK Set was read", seconds(keys.jwks_age))
 }
 
 fn hub(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Counters) -> fmt::Result {

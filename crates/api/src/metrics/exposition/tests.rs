@@ -19,6 +19,7 @@ fn exposed() -> String {
         hub,
         handshakes_refused: BTreeMap::from([(403, 5)]),
         address_limited: BTreeMap::from([("connections", 6)]),
+        keys: KeyCounters { keys: 2, jwks_age: Some(Duration::from_secs(30)), ..Default::default() },
         tls: Some(TlsCounters { failures: 4, certificate_expires: Some(1_800_000_000), ..Default::default() }),
         ..Default::default()
     };
@@ -64,6 +65,8 @@ fn every_number_is_exposed_under_its_name() {
         "ullim_slow_consumer_closes_total 7",
         "ullim_auth_failures_total{reason=\"expired\"} 8",
         "ullim_delivery_latency_seconds_count 0",
+        "ullim_token_keys 2",
+        "ullim_jwks_age_seconds 30.0",
         "ullim_messages_in_total{source=\"broker\"} 0",
         "ullim_messages_dropped_total{reason=\"undecodable\"} 9",
         "ullim_relay_up 1",
