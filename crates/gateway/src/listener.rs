@@ -187,3 +187,59 @@ async fn pause_if_exhausted(error: &io::Error) {
         tracing::debug!(%error, "a connection was gone before it was accepted");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::PerAddress;
+
+    fn acceptor(shards: Vec<mpsc::Sender<Arrival>>) -> Acceptor {
+        let limits = PerAddress { connections: 1, ..PerAddress::default() };
+        let trusted = vec!["10.0.0.0/8".parse().unwrap()];
+        Acceptor::new(shards, 4, Arc::new(Addresses::new(limits)), trusted)
+    }
+
+    fn judged(acceptor: &Acceptor, peer: [u8; 4], secure: bool) -> Option<Arrival> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        acceptor.judge(stream, peer.into(), secure)
+    }
+
+    #[tokio::test]
+    async fn a_full_shard_keeps_nobody_from_the_others() {
+        let (full, _kept) = mpsc::channel(1);
+        let (free, mut arrivals) = mpsc::channel(2);
+        let acceptor = acceptor(vec![full, free]);
+        for expected in [0, 1, 2] {
+            assert!(acceptor.deal(judged(&acceptor, [10, 0, 0, 1], false).unwrap()).await);
+            assert_eq!(arrivals.len(), expected, "the first shard has room for one");
+        }
+        // Both are full now: dealing waits for whoever has room first.
+        let arrival = judged(&acceptor, [10, 0, 0, 1], false).unwrap();
+        let (dealt, _) = tokio::join!(acceptor.deal(arrival), arrivals.recv());
+        assert!(dealt);
+        assert_eq!(arrivals.len(), 2);
+    }
+
+    #[test]
+    fn who_is_over_a_limit_is_told_so_or_closed() {
+        let acceptor = acceptor(Vec::new());
+        let first = judged(&acceptor, [203, 0, 113, 1], false).unwrap();
+        assert!(first.refused.is_none() && !first.proxied);
+        let second = judged(&acceptor, [203, 0, 113, 1], false).unwrap();
+        assert_eq!(second.refused.map(|refused| refused.status), Some(429));
+        assert!(judged(&acceptor, [203, 0, 113, 1], true).is_none(), "an answer within TLS would cost a handshake");
+        assert_eq!(acceptor.closed(), 0);
+        let _proxied = [1, 2, 3].map(|_| {
+            let arrival = judged(&acceptor, [10, 0, 0, 1], false).unwrap();
+            assert!(arrival.refused.is_none() && arrival.proxied);
+            arrival
+        });
+        let full = judged(&acceptor, [203, 0, 113, 2], false).unwrap();
+        assert_eq!(full.refused.map(|refused| refused.status), Some(503), "the node has four places");
+        assert!(judged(&acceptor, [203, 0, 113, 2], true).is_none());
+        assert_eq!(acceptor.closed(), 1);
+    }
+}

@@ -39,7 +39,7 @@ async fn half_a_hello_is_not_waited_for() {
 #[tokio::test]
 async fn the_deadline_covers_the_handshake_and_the_request_together() {
     let pair = Pair::new();
-    let running = Running::with_tls(&pair, |config| config.handshake_timeout = Duration::from_millis(300));
+    let running = Running::with_tls(&pair, |config| config.handshake_timeout = Duration::from_secs(1));
     let mut stream = Tls::trusting(&pair).connect(running.tls_address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let mut answer = Vec::new();

@@ -33,8 +33,18 @@ pub(super) fn check(settings: &Settings) -> Vec<String> {
 
 /// What works, but hardly as it was meant, a sentence each.
 pub(super) fn doubts(settings: &Settings) -> Vec<String> {
-    let no_namespace = "no namespace is configured, so there is no channel: add a section [namespaces.default]";
-    if settings.namespaces.0.is_empty() { vec![no_namespace.to_owned()] } else { Vec::new() }
+    let tls = &settings.client.tls;
+    let doubts = [
+        (
+            settings.namespaces.0.is_empty(),
+            "no namespace is configured, so there is no channel: add a section [namespaces.default]",
+        ),
+        (
+            tls.listen.is_none() && (tls.certificate.is_some() || tls.key.is_some()),
+            "client.tls.listen is not set, so the certificate is not used and nobody can connect with TLS",
+        ),
+    ];
+    doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt.to_owned()).collect()
 }
 
 /// Between what a runtime can wait for at all and what its clock can hold.

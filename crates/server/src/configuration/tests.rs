@@ -286,6 +286,14 @@ fn an_empty_configuration_says_what_is_needed() {
 }
 
 #[test]
+fn a_certificate_without_a_listener_is_a_warning() {
+    let mut layers = fixture("good.toml");
+    layers.flags = pairs(&[("client.tls.key", "/nowhere/tls.key")]);
+    let warnings = load(&layers).unwrap().warnings;
+    assert!(warnings.len() == 1 && warnings[0].starts_with("client.tls.listen is not set"), "{warnings:?}");
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     assert!(problems(&fixture("none.toml"))[0].contains("none.toml: No such file"));
     assert!(problems(&fixture("good.json"))[0].contains("must end in .toml, .yaml or .yml"));
