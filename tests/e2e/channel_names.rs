@@ -37,13 +37,13 @@ async fn names_that_break_a_rule_are_refused() {
 }
 
 #[tokio::test]
-async fn namespaces_that_are_not_configured_are_unknown() {
+async fn namespaces_that_are_not_configured_are_denied() {
     let node = Node::start().await;
     let mut client = Client::connect(&node, Encoding::Json).await;
     for name in ["nowhere:1", "Chat:1", ":1", " chat:1"] {
-        assert_eq!(client.refused("subscribe", json!({"channel": name})).await, "unknown_namespace", "{name:?}");
+        assert_eq!(client.refused("subscribe", json!({"channel": name})).await, "permission_denied", "{name:?}");
         let publish = json!({"channel": name, "data": 1});
-        assert_eq!(client.refused("publish", publish).await, "unknown_namespace", "{name:?}");
+        assert_eq!(client.refused("publish", publish).await, "permission_denied", "{name:?}");
     }
 }
 

@@ -103,7 +103,8 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            let log = self.stderr();
+            // A folder that is gone already has taken the log with it.
+            let log = fs::read_to_string(&self.stderr).unwrap_or_default();
             let lines: Vec<_> = log.lines().collect();
             let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
             eprintln!("---- {}, the last of {} lines:\n{}", self.name, lines.len(), last.join("\n"));

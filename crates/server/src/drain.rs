@@ -1,5 +1,5 @@
 //! How a node ends, in one place: readiness fails → accept stops → every client is told to go elsewhere (1001) → what
-//! is queued is written → the internal listener ends. A second signal ends at once.
+//! is queued is written → the internal listener ends → the sessions' places in channels are given up. A second signal ends at once.
 
 use std::io;
 use std::time::Duration;
@@ -51,6 +51,9 @@ async fn in_order(mut node: Node) {
     node.stop_api.cancel();
     if tokio::time::timeout(LAST_REQUESTS, node.api.join_next()).await.is_err() {
         warn!("a request to the internal listener was cut off");
+    }
+    if let Some(redis) = node.redis {
+        redis.stop().await;
     }
     info!("drained");
 }

@@ -24,6 +24,8 @@ pub(crate) struct Node {
     pub(crate) readiness: Readiness,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) broker: Arc<dyn Broker>,
+    /// The same, where it is Redis: it has to be stopped.
+    pub(crate) redis: Option<Arc<RedisBroker>>,
     /// The internal listener's task.
     pub(crate) api: JoinSet<io::Result<()>>,
     /// Ends it.
@@ -40,7 +42,7 @@ impl Node {
         file_limit::raise();
         let config_hash = hash(&configuration::show(&settings)?);
         let namespaces = Arc::new(settings.namespaces);
-        let (broker, presence) = broker(&settings.broker, namespaces.payload_rules())?;
+        let Joined { broker, presence, redis } = join(&settings.broker, namespaces.payload_rules())?;
         let internal = settings.internal.listen;
         let listener = TcpListener::bind(internal).await;
         let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
@@ -74,7 +76,7 @@ impl Node {
         let mut api = JoinSet::new();
         api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
         readiness.serving();
-        Ok(Self { readiness, gateway, broker, api, stop_api, _keys: keys, internal_address })
+        Ok(Self { readiness, gateway, broker, redis, api, stop_api, _keys: keys, internal_address })
     }
 
     /// Where clients connect.
@@ -111,15 +113,22 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, mix) >> 12
 }
 
-fn broker(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<(Arc<dyn Broker>, Arc<dyn Presence>)> {
+/// What joins this node to others, seen as what it can do.
+struct Joined {
+    broker: Arc<dyn Broker>,
+    presence: Arc<dyn Presence>,
+    redis: Option<Arc<RedisBroker>>,
+}
+
+fn join(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<Joined> {
     Ok(match config.kind {
         Kind::Memory => {
-            let broker = Arc::new(MemoryBroker::new(config, rules));
-            (broker.clone(), broker)
+            let memory = Arc::new(MemoryBroker::new(config, rules));
+            Joined { broker: memory.clone(), presence: memory, redis: None }
         }
         Kind::Redis => {
-            let broker = RedisBroker::start(config, rules).context("broker.redis")?;
-            (broker.clone(), broker)
+            let redis = RedisBroker::start(config, rules).context("broker.redis")?;
+            Joined { broker: redis.clone(), presence: redis.clone(), redis: Some(redis) }
         }
     })
 }
