@@ -96,11 +96,26 @@ async fn only_allowed_origins_are_let_in() {
     for origin in ["https://a.example", "http://b.example:8080"] {
         assert_eq!(ask(&node, &Request::default().with("Origin", origin)).await.status, 101, "{origin}");
     }
-    let wrong =
-        ["http://a.example", "https://a.example:444", "https://a.example.evil", "https://x.a.example", "null", ""];
+    let wrong = [
+        "http://a.example",
+        "https://a.example:444",
+        "https://a.example:443",
+        "https://a.example.evil",
+        "https://x.a.example",
+        "https://evil.example/https://a.example",
+        "https://a.example@evil.example",
+        "https://A.example",
+        "HTTPS://a.example",
+        "https://a.example/",
+        "https://a.example, https://evil.example",
+        "null",
+        "",
+    ];
     for origin in wrong {
         refused(&ask(&node, &Request::default().with("Origin", origin)).await, 403, origin);
     }
+    let twice = Request::default().and("Origin", "https://a.example").and("Origin", "https://evil.example");
+    refused(&ask(&node, &twice).await, 400, "two origins");
     assert_eq!(ask(&node, &Request::default()).await.status, 101, "no Origin, no browser");
 }
 
