@@ -18,11 +18,13 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Libraries, and the only shipped crates that may use them.
-const LIBRARIES: [(&str, &[&str]); 5] = [
+const LIBRARIES: [(&str, &[&str]); 7] = [
     ("redis", &["ullim-broker"]),
     ("jsonwebtoken", &["ullim-auth"]),
     ("axum", &["ullim-api"]),
     ("fastwebsockets", &["ullim-protocol", "ullim-client"]),
+    ("rustls", &["ullim-gateway"]),
+    ("tokio-rustls", &["ullim-auth", "ullim-client"]),
     ("clap", &["ullim-server"]),
 ];
 

@@ -9,12 +9,12 @@ const BANNED_NAMES: [&str; 5] = ["utils", "common", "helpers", "manager", "mod"]
 /// Lines without tests; more is a hint that two responsibilities share a file.
 const MOST_LINES: usize = 450;
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// Every Rust file of the crates and the tests.
-fn sources() -> Vec<PathBuf> {
+pub(crate) fn sources() -> Vec<PathBuf> {
     let mut sources = Vec::new();
     let mut folders = vec![root().join("crates"), root().join("tests")];
     while let Some(folder) = folders.pop() {

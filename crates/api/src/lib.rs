@@ -18,7 +18,6 @@ mod page;
 mod presence;
 mod publication;
 mod publish;
-
 mod refusal;
 mod request;
 mod routes;

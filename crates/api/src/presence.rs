@@ -29,13 +29,13 @@ struct Which {
 
 #[derive(Serialize)]
 struct Page<'a> {
-    members: Vec<Told<'a>>,
+    members: Vec<Listed<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct Listed<'a> {
     session: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
@@ -44,7 +44,7 @@ struct Told<'a> {
     since: u64,
 }
 
-impl<'a> From<&'a Member> for Told<'a> {
+impl<'a> From<&'a Member> for Listed<'a> {
     fn from(member: &'a Member) -> Self {
         // An `Info` is JSON.
         let json = |info: &'a Info| serde_json::from_str(info.as_str()).ok();
@@ -68,7 +68,7 @@ pub(crate) async fn members(State(shared): State<Arc<Shared>>, order: Order) -> 
 }
 
 fn told(page: &MembersPage) -> Response {
-    let members = page.members.iter().map(Told::from).collect();
+    let members = page.members.iter().map(Listed::from).collect();
     Json(Page { members, cursor: page.cursor.as_deref() }).into_response()
 }
 

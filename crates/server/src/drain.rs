@@ -1,5 +1,6 @@
 //! How a node ends, in one place: readiness fails → accept stops → every client is told to go elsewhere (1001) → what
-//! is queued is written → the internal listener ends → the sessions' places in channels are given up. A second signal ends at once.
+//! is queued is written → the internal listener ends → the sessions' places in channels are given up. A second signal
+//! ends at once.
 
 use std::io;
 use std::time::Duration;

@@ -16,6 +16,9 @@ use crate::{dev, file_limit};
 /// Connections and files that a node needs beside its clients'.
 const SPARE_FILES: u64 = 100;
 
+/// A node renews its lease of 4 s each second: a command must not take longer than what is left.
+const LONGEST_COMMAND: Duration = Duration::from_secs(3);
+
 /// All that is wrong, a sentence each.
 pub(super) fn check(settings: &Settings) -> Vec<String> {
     let mut problems = Vec::new();
@@ -42,6 +45,11 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
         (
             tls.listen.is_none() && (tls.certificate.is_some() || tls.key.is_some()),
             "client.tls.listen is not set, so the certificate is not used and nobody can connect with TLS",
+        ),
+        (
+            settings.broker.kind == Kind::Redis && settings.broker.redis.command_timeout > LONGEST_COMMAND,
+            "broker.redis.command_timeout is more than 3s: a node that waits longer for a command may lose its lease of \
+             4 s, and its sessions their places in channels until they are entered again",
         ),
     ];
     doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt.to_owned()).collect()
