@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::json;
+use ullim_broker::config::redacted;
 
 /// All that is needed to talk to the node.
 pub(super) struct Greeting {
@@ -40,7 +41,8 @@ impl Greeting {
         let program = quoted(&self.program);
         let url = if client.port() == 8000 { String::new() } else { format!(" --url ws://{client}/ws") };
         let redis = self.redis.as_ref().map(|(url, prefix)| {
-            let url = quoted(url);
+            // The password is not printed: terminals are kept and shared.
+            let url = quoted(&redacted(url));
             format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:lobby}}' '{{\"text\":\"hello\"}}'\n")
         });
         format!(
@@ -90,7 +92,7 @@ mod tests {
             internal: ([127, 0, 0, 1], 4001).into(),
             token: "t".to_owned(),
             api_key: "k".to_owned(),
-            redis: Some(("redis://:p w@h".to_owned(), "ullim".to_owned())),
+            redis: Some(("redis://:p w@a host".to_owned(), "ullim".to_owned())),
             reached: true,
             program: "target/release/ullim".to_owned(),
         }
@@ -108,7 +110,7 @@ mod tests {
         for line in [
             "  target/release/ullim sub chat:lobby news:1 --url ws://127.0.0.1:4000/ws",
             "  target/release/ullim pub chat:lobby '{\"text\":\"hello\"}' --url ws://127.0.0.1:4000/ws",
-            "  redis-cli -u 'redis://:p w@h' PUBLISH 'ullim:{chat:lobby}' '{\"text\":\"hello\"}'",
+            "  redis-cli -u 'redis://***@a host' PUBLISH 'ullim:{chat:lobby}' '{\"text\":\"hello\"}'",
         ] {
             assert!(human.lines().any(|found| found == line), "{human}");
         }
