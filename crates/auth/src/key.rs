@@ -14,6 +14,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use crate::config::{Algorithm, ConfigError, KeyConfig, MIN_SECRET_BYTES};
 use crate::secret::Secret;
+use crate::weak::is_weak;
 
 /// The bits of an RSA key: fewer are weak (RFC 7518, 3.3), more are refused by the library.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
@@ -43,6 +44,8 @@ pub(crate) enum KeyError {
     Kind,
     #[error("its RSA key has {0} bits: it needs 2048 to 8192")]
     RsaBits(usize),
+    #[error("its Ed25519 key is a point of small order: anybody could sign for it")]
+    Weak,
     #[error("an algorithm with public keys cannot have a secret as its key")]
     Symmetric,
 }
@@ -131,8 +134,12 @@ impl Key {
         Ok(Self { algorithm: Algorithm::Es256, decoding: DecodingKey::from_ec_der(der) })
     }
 
+    /// `der`: the bare key, or one in a SubjectPublicKeyInfo, which ends with it.
     fn ed(der: &[u8]) -> Result<Self, KeyError> {
         ParsedPublicKey::new(&ED25519, der).map_err(|_| KeyError::Kind)?;
+        if is_weak(der) {
+            return Err(KeyError::Weak);
+        }
         Ok(Self { algorithm: Algorithm::EdDsa, decoding: DecodingKey::from_ed_der(der) })
     }
 }

@@ -3,6 +3,7 @@
 //! * `verifier`: which key checks a token, and the verdict
 //! * `token`: a token's parts, and what its claims have to be
 //! * `key`: one key, and the one algorithm that it checks
+//! * `weak`: keys for which anybody can sign
 //! * `jwks`: keys from a file or an identity provider, read again and again
 //! * `resume`: the token that restores a session
 //! * `permission`: who may do what in a namespace
@@ -19,6 +20,7 @@ mod secret;
 mod token;
 mod verdict;
 mod verifier;
+mod weak;
 
 pub use config::{Algorithm, Config, ConfigError, JwksConfig, KeyConfig};
 pub use identity::{Grant, Identity};

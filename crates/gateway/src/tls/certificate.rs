@@ -1,6 +1,6 @@
 //! PEM files → a certificate that can be used, or why it cannot.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -35,6 +35,9 @@ pub enum CertificateError {
     #[error("client.tls.certificate: {0}: it is valid from {from} until {until}", from = date(*.1), until = date(*.2))]
     NotValid(PathBuf, u64, u64),
 }
+
+/// The most bytes of a file: a long chain has a few thousand.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 const CERTIFICATE: &str = "client.tls.certificate";
 const KEY: &str = "client.tls.key";
@@ -93,7 +96,20 @@ impl Paths {
 }
 
 fn read(name: &'static str, path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|error| CertificateError::Unreadable(name, path.to_owned(), error))
+    read_regular(path).map_err(|error| CertificateError::Unreadable(name, path.to_owned(), error))
+}
+
+/// Pipes and devices are not read: they might never end, or never begin.
+fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(bytes)
 }
 
 impl Files {

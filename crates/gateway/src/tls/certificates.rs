@@ -80,7 +80,12 @@ impl Watcher {
                 self.look();
                 self
             });
-            match looked.await {
+            let looked = tokio::select! {
+                looked = looked => looked,
+                // A disk that has gone away may never answer.
+                () = stop.cancelled() => return,
+            };
+            match looked {
                 Ok(watcher) => self = watcher,
                 Err(error) => return tracing::error!(%error, "the certificate is watched no more"),
             }
@@ -122,6 +127,23 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let large = directory.path().join("large");
+        fs::write(&large, vec![b' '; (1 << 20) + 1]).unwrap();
+        for (path, complaint) in [
+            (large.as_path(), "more than 1048576 bytes"),
+            (std::path::Path::new("/dev/zero"), "no regular file"),
+            (directory.path(), "no regular file"),
+        ] {
+            let paths = (Some(path.to_owned()), Some(path.to_owned()));
+            let config = TlsConfig { certificate: paths.0, key: paths.1, ..TlsConfig::default() };
+            let error = Certificates::load(&config).map(drop).unwrap_err().to_string();
+            assert!(error.contains(complaint), "{error}");
+        }
+    }
 
     #[test]
     fn each_complaint_is_made_once() {
