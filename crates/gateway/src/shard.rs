@@ -3,13 +3,15 @@
 //!
 //! One turn: what the sockets say, what the broker relays, what has been waited for, who arrives, what time it is.
 //!
-//! * `arrivals`: who arrives; `securing`: TLS handshakes; `opening`: requests, and their answers
+//! * `arrivals`: who arrives; `securing`: TLS handshakes, `queue`: whose turn it is; `opening`: requests, and their
+//!   answers
 //! * `input`: from a connection's bytes to the hub's commands
 //! * `sockets`: the event queue
 
 mod arrivals;
 mod input;
 mod opening;
+mod queue;
 mod securing;
 mod sockets;
 
