@@ -164,7 +164,7 @@ impl Shard {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = Instant::now();
         loop {
-            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty();
+            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty() || self.hub.is_behind();
             let wake = match is_behind {
                 true => {
                     tokio::task::yield_now().await;
