@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shard;
-use super::arrivals::{Key, Stage};
+use super::arrivals::{After, Key, Stage};
 use super::queue::{Queue, Turn};
 use crate::stream::Stream;
 use crate::tls::{Job, Progress, Session, Workers};
@@ -69,12 +69,12 @@ impl Securing {
 }
 
 impl Shard {
-    /// Moves a handshake's bytes; whether the socket is still arriving.
-    pub(super) fn shake_hands(&mut self, index: usize) -> bool {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
-        let Stage::Securing(session) = &mut arriving.stage else { return true };
+    /// Moves a handshake's bytes.
+    pub(super) fn shake_hands(&mut self, index: usize) -> After {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
+        let Stage::Securing(session) = &mut arriving.stage else { return After::Watch };
         match session.shake_hands() {
-            Ok(Progress::Waits) => true,
+            Ok(Progress::Waits) => After::Watch,
             Ok(Progress::HasWork) => self.give_to_workers(index),
             Ok(Progress::Established) => {
                 self.tls.handshakes += 1;
@@ -89,7 +89,7 @@ impl Shard {
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake was broken off");
                 self.break_off(index);
-                false
+                After::Gone
             }
         }
     }
@@ -134,18 +134,18 @@ impl Shard {
         self.arriving.remove(index);
     }
 
-    /// Gives a handshake to the workers, or has it wait for them; whether the socket is still arriving.
-    fn give_to_workers(&mut self, index: usize) -> bool {
-        let (Some(key), Some(securing)) = (self.arriving.key(index), &mut self.securing) else { return false };
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+    /// Gives a handshake to the workers, or has it wait for them. Without hope it is closed.
+    fn give_to_workers(&mut self, index: usize) -> After {
+        let (Some(key), Some(securing)) = (self.arriving.key(index), &mut self.securing) else { return After::Gone };
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
         let session = match std::mem::replace(&mut arriving.stage, Stage::AtWork) {
             Stage::Securing(session) | Stage::Queued(session) => session,
             other => {
                 arriving.stage = other;
-                return true;
+                return After::Watch;
             }
         };
-        let Err(session) = securing.send(key, session) else { return true };
+        let Err(session) = securing.send(key, session) else { return After::Watch };
         let is_queued = match session.is_begun() {
             true => {
                 securing.queue.push_begun(key);
@@ -156,10 +156,10 @@ impl Shard {
         if !is_queued {
             tracing::debug!("a TLS handshake was turned away: too many wait");
             self.break_off(index);
-            return false;
+            return After::Gone;
         }
         arriving.stage = Stage::Queued(session);
-        true
+        After::Watch
     }
 
     /// Moves a socket on to what `change` makes of its stage.
