@@ -152,6 +152,11 @@ impl Session {
         Ok(true)
     }
 
+    /// Whether nothing waits here to be sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.tls.wants_write()
+    }
+
     /// Says that nothing more will come, and closes this direction once that is out.
     pub(crate) fn finish(&mut self) {
         if self.finishing == Finishing::No {
