@@ -60,7 +60,7 @@ pub(super) struct Due {
     pub(super) channel: String,
     /// The subscription token, or where to fetch it.
     pub(super) token: Option<Token>,
-    presence: bool,
+    pub(super) presence: bool,
     events: bool,
 }
 
