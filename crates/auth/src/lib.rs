@@ -12,7 +12,6 @@ mod identity;
 mod jwks;
 mod key;
 mod mint;
-mod object;
 mod permission;
 mod resume;
 mod secret;
