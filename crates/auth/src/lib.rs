@@ -21,7 +21,7 @@ mod verifier;
 
 pub use config::{Algorithm, Config, ConfigError, JwksConfig, KeyConfig};
 pub use identity::{Grant, Identity};
-pub use mint::{Minted, mint, mint_with};
+pub use mint::{Minted, mint_with};
 pub use permission::Audience;
 pub use resume::{Resumable, ResumeKey};
 pub use secret::Secret;
