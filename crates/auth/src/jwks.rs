@@ -15,10 +15,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use ullim_protocol::json::Object;
 
 use crate::config::Algorithm;
 use crate::key::{Key, KeyError};
-use crate::object::Object;
 use crate::token::MAX_KID_BYTES;
 
 /// The most entries of a set: each that is left out may be a line in the log.

@@ -13,7 +13,6 @@ mod identity;
 mod jwks;
 mod key;
 mod mint;
-mod object;
 mod permission;
 mod resume;
 mod secret;
@@ -24,7 +23,7 @@ mod weak;
 
 pub use config::{Algorithm, Config, ConfigError, JwksConfig, KeyConfig};
 pub use identity::{Grant, Identity};
-pub use mint::{Minted, mint, mint_with};
+pub use mint::{Minted, mint_with};
 pub use permission::Audience;
 pub use resume::{Resumable, ResumeKey};
 pub use secret::Secret;

@@ -30,11 +30,6 @@ pub struct Minted<'a> {
     pub info: Option<&'a RawValue>,
 }
 
-/// An HS256 token for `user`, good until `expires` (Unix seconds).
-pub fn mint(secret: &Secret, user: &str, expires: u64) -> Result<String, Rejection> {
-    mint_with(secret, &Minted { user: Some(user), expires, ..Minted::default() })
-}
-
 /// An HS256 token that says `minted`. Whether a node takes it is not looked at.
 pub fn mint_with(secret: &Secret, minted: &Minted<'_>) -> Result<String, Rejection> {
     let key = EncodingKey::from_secret(secret.expose().as_bytes());

@@ -8,19 +8,17 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
 use serde_json::value::RawValue;
+use ullim_protocol::json::{self, Object};
 use ullim_protocol::presence::Info;
+use ullim_protocol::user::{self, UserError};
 
 use crate::config::Algorithm;
 use crate::identity::{Grant, Identity};
 use crate::key::Key;
-use crate::object::Object;
 use crate::verdict::Rejection;
 
 /// A longer token is refused before it is parsed.
 const MAX_TOKEN_BYTES: usize = 8192;
-
-/// The most bytes of a user's name.
-const MAX_USER_BYTES: usize = 255;
 
 /// The most bytes of a key's name.
 pub(crate) const MAX_KID_BYTES: usize = 255;
@@ -76,7 +74,7 @@ pub(crate) struct Claims {
     iss: Option<String>,
     aud: Option<OneOrMore>,
     /// An absent channel and a null are told apart.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "json::present")]
     channel: Option<Option<String>>,
     info: Option<Box<RawValue>>,
 }
@@ -133,14 +131,14 @@ impl Claims {
     }
 }
 
-fn checked_user(user: String) -> Result<String, Rejection> {
-    if user.is_empty() || user.len() > MAX_USER_BYTES {
-        return Err(Rejection::Invalid("the token's \"sub\" must have 1 to 255 bytes"));
+fn checked_user(name: String) -> Result<String, Rejection> {
+    match user::check(&name) {
+        Ok(()) => Ok(name),
+        Err(UserError::Length) => Err(Rejection::Invalid("the token's \"sub\" must have 1 to 255 bytes")),
+        Err(UserError::Anonymous | UserError::Control) => {
+            Err(Rejection::Invalid("the token's \"sub\" begins with \"~\" or holds a control character"))
+        }
     }
-    if user.starts_with('~') || user.chars().any(char::is_control) {
-        return Err(Rejection::Invalid("the token's \"sub\" begins with \"~\" or holds a control character"));
-    }
-    Ok(user)
 }
 
 fn info(info: Option<Box<RawValue>>) -> Result<Option<Info>, Rejection> {
@@ -196,10 +194,6 @@ fn seconds(number: &Number, round: fn(f64) -> f64) -> Option<u64> {
         None => round(number.as_f64()?) as u64,
     };
     (seconds <= MAX_SECONDS).then_some(seconds)
-}
-
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {

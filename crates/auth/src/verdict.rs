@@ -11,14 +11,6 @@ pub enum Verified<T> {
 }
 
 impl<T> Verified<T> {
-    /// The verdict, waited for where it has to be.
-    pub async fn verdict(self) -> Result<T, Rejection> {
-        match self {
-            Self::Now(verdict) => verdict,
-            Self::Later(verdict) => verdict.await,
-        }
-    }
-
     /// The verdict if it is there; a rejection where a key would have to be fetched first.
     pub fn at_once(self) -> Result<T, Rejection> {
         match self {

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use ullim_auth::{Config, ConfigError, Rejection, Secret, Verifier, mint};
+use ullim_auth::{Config, ConfigError, Minted, Rejection, Secret, Verifier, mint_with};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -20,6 +20,10 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
+fn minted(user: &str, expires: u64) -> String {
+    mint_with(&Secret::new(SECRET), &Minted { user: Some(user), expires, ..Minted::default() }).unwrap()
+}
+
 fn signed(algorithm: Algorithm, secret: &str, claims: &serde_json::Value) -> String {
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(algorithm), claims, &key).unwrap()
@@ -27,7 +31,7 @@ fn signed(algorithm: Algorithm, secret: &str, claims: &serde_json::Value) -> Str
 
 #[test]
 fn a_minted_token_names_its_user() {
-    let token = mint(&Secret::new(SECRET), "alice", now() + 60).unwrap();
+    let token = minted("alice", now() + 60);
     let identity = verifier(false).verify(Some(&token)).at_once().unwrap();
     assert_eq!(identity.user.as_deref(), Some("alice"));
 }
@@ -41,7 +45,7 @@ fn without_a_token_only_anonymous_clients_pass() {
 
 #[test]
 fn an_expired_token_is_told_apart() {
-    let token = mint(&Secret::new(SECRET), "alice", now() - 1).unwrap();
+    let token = minted("alice", now() - 1);
     assert_eq!(verifier(false).verify(Some(&token)).at_once(), Err(Rejection::Expired));
 }
 
@@ -100,6 +104,6 @@ fn a_configuration_that_cannot_work_is_refused() {
     let short = Config { hs256_secret: Some(Secret::new("short")), anonymous: true, ..Config::default() };
     assert_eq!(refused(&short), ConfigError::ShortSecret { key: "auth.hs256_secret".to_owned(), bytes: 5 });
     let keyless = Verifier::new(&Config { hs256_secret: None, anonymous: true, ..Config::default() }).unwrap();
-    let token = mint(&Secret::new(SECRET), "alice", now() + 60).unwrap();
+    let token = minted("alice", now() + 60);
     assert!(matches!(keyless.verify(Some(&token)).at_once(), Err(Rejection::Invalid(_))));
 }

@@ -26,7 +26,8 @@ pub struct Counters {
 pub struct TlsCounters {
     /// TLS handshakes that came to an end.
     pub handshakes: u64,
-    /// Those that did not: broken off, timed out, no version or cipher in common.
+    /// Those that did not: broken off, timed out, turned away because too many waited, no version or
+    /// cipher in common.
     pub failures: u64,
     /// Handshakes that went on where an earlier connection had ended.
     pub resumed: u64,

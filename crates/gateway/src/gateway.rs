@@ -90,8 +90,9 @@ impl Gateway {
         for index in 0..count {
             let (arrival_sender, arrival_receiver) = mpsc::channel(ARRIVALS);
             arrivals.push(arrival_sender);
-            let securing =
-                securing.as_ref().map(|(config, workers)| Securing::new(Arc::clone(config), workers.clone()));
+            let securing = securing
+                .as_ref()
+                .map(|(tls, workers)| Securing::new(Arc::clone(tls), workers.clone(), config.handshake_timeout));
             let parts = ShardParts { arrivals: arrival_receiver, securing, addresses: Arc::clone(&addresses) };
             let shard = start_shard(index, config, broker_queue_bytes, setup, pages.clone(), parts);
             shards.push(shard.map_err(StartError::Shard)?);

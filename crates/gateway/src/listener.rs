@@ -51,6 +51,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    pub(crate) fn new(permit: Permit, lease: Option<Lease>) -> Self {
+        Self { _permit: permit, lease }
+    }
+
     /// Behind a proxy the client is known late.
     pub(crate) fn set_lease(&mut self, lease: Option<Lease>) {
         self.lease = lease;
@@ -141,15 +145,15 @@ impl Acceptor {
             if turned_away.is_none() {
                 self.closed.fetch_add(1, Ordering::Relaxed);
             }
-            return turned_away.map(|permit| arrival(Place { _permit: permit, lease: None }, Some(Refused::full())));
+            return turned_away.map(|permit| arrival(Place::new(permit, None), Some(Refused::full())));
         };
         // Whom a proxy speaks for is known when its request has come.
         let lease = if proxied { Ok(None) } else { self.addresses.enter(peer) };
         match lease {
-            Ok(lease) => Some(arrival(Place { _permit: permit, lease }, None)),
+            Ok(lease) => Some(arrival(Place::new(permit, lease), None)),
             Err(_) => {
                 let permit = self.turned_away.take().filter(|_| !secure)?;
-                Some(arrival(Place { _permit: permit, lease: None }, Some(Refused::too_many())))
+                Some(arrival(Place::new(permit, None), Some(Refused::too_many())))
             }
         }
     }

@@ -3,13 +3,15 @@
 //!
 //! One turn: what the sockets say, what the broker relays, what has been waited for, who arrives, what time it is.
 //!
-//! * `arrivals`: who arrives; `securing`: TLS handshakes; `opening`: requests, and their answers
+//! * `arrivals`: who arrives; `securing`: TLS handshakes, `queue`: whose turn it is; `opening`: requests, and their
+//!   answers
 //! * `input`: from a connection's bytes to the hub's commands
 //! * `sockets`: the event queue
 
 mod arrivals;
 mod input;
 mod opening;
+mod queue;
 mod securing;
 mod sockets;
 
@@ -162,7 +164,7 @@ impl Shard {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = Instant::now();
         loop {
-            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty();
+            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty() || self.hub.is_behind();
             let wake = match is_behind {
                 true => {
                     tokio::task::yield_now().await;

@@ -65,6 +65,10 @@ impl Outlet for Socket {
         self.stream.write(buffers)
     }
 
+    fn is_flushed(&self) -> bool {
+        self.stream.is_flushed()
+    }
+
     fn admitted(&mut self) {
         self.place.admitted();
     }

@@ -66,6 +66,14 @@ impl Stream {
         }
     }
 
+    /// Whether all that was taken by [`write`](Self::write) is out.
+    pub(crate) fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Tls(session) => session.is_flushed(),
+        }
+    }
+
     /// Writes no more once everything is out.
     pub(crate) fn finish(&mut self) {
         match self {

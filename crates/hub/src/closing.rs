@@ -21,7 +21,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub fn closed_by_peer(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&mut Vec<u8>)) {
         self.say_goodbye(id, code, |_, _, out| write(out));
         match self.connection(id) {
-            Some(connection) if connection.outbox.is_empty() => self.remove(id),
+            Some(connection) if connection.outbox.is_empty() && connection.outlet.is_flushed() => self.remove(id),
             Some(_) => self.close_deadlines.add(self.now, id),
             None => {}
         }

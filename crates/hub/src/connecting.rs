@@ -21,7 +21,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn connect(&mut self, ticket: Ticket, token: Option<&str>, resume: Option<&str>) -> Stage {
         let now = self.unix_seconds();
         let resumable = resume.and_then(|resume| self.resume_key.open(resume, now));
-        if let (None, Some(Resumable { session, identity, .. })) = (token, &resumable) {
+        // Whether an anonymous session may go on is judged like any other client without a token.
+        if let (None, Some(Resumable { session, identity, .. })) = (token, &resumable)
+            && identity.user.is_some()
+        {
             return self.open_session_of(ticket.connection, identity.clone(), Some(*session));
         }
         match self.verifier.verify(token) {

@@ -21,12 +21,15 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    pub(crate) fn obey(&mut self, control: &Control) {
+    /// Does what is ordered; how many places for connections were looked at.
+    pub(crate) fn obey(&mut self, control: &Control) -> usize {
+        let all = self.connections.capacity();
         match control {
             Control::Disconnect { user } => {
                 for id in self.connections_of(user) {
                     self.close(id, &codes::DISCONNECTED, "a backend ended this user's connections");
                 }
+                all
             }
             Control::Unsubscribe { user, channel } => {
                 for id in self.connections_of(user) {
@@ -34,8 +37,12 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                         self.end_subscription(id, key, &codes::SUBSCRIPTION_ENDED);
                     }
                 }
+                all
             }
-            Control::Replace { session, keep } => self.replace(*session, *keep),
+            Control::Replace { session, keep } => {
+                self.replace(*session, *keep);
+                1
+            }
         }
     }
 

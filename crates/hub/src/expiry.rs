@@ -13,6 +13,9 @@ use crate::registry::ChannelKey;
 /// How often the sets are looked at, at most.
 const INTERVAL: Duration = Duration::from_millis(250);
 
+/// How many sessions and subscriptions end in one turn. Each is told so, and its members leave.
+const PER_TURN: usize = 1024;
+
 /// What ends when, in Unix seconds by the broker's clock. A slot stands here no longer than its session is open.
 #[derive(Debug, Default)]
 pub(crate) struct Expiries {
@@ -20,6 +23,8 @@ pub(crate) struct Expiries {
     permits: BTreeSet<(u64, u32, ChannelKey)>,
     /// When they were last looked at, by the shard's clock.
     checked: Duration,
+    /// The last turn has left some that are due.
+    behind: bool,
 }
 
 impl Expiries {
@@ -41,11 +46,13 @@ impl Expiries {
 
     /// Whether it is time to look at them.
     fn is_time(&mut self, now: Duration) -> bool {
-        let is_time = now >= self.checked + INTERVAL && !(self.sessions.is_empty() && self.permits.is_empty());
-        if is_time {
-            self.checked = now;
+        let is_time = self.behind || now >= self.checked + INTERVAL;
+        self.behind = false;
+        if !is_time || self.sessions.is_empty() && self.permits.is_empty() {
+            return false;
         }
-        is_time
+        self.checked = now;
+        true
     }
 
     fn next_session(&mut self, now: u64) -> Option<u32> {
@@ -68,22 +75,35 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.broker.now() / 1000
     }
 
-    /// Ends what has expired.
+    /// Ends what has expired, so many at a time.
     pub(crate) fn expire(&mut self) {
         if !self.expiries.is_time(self.now) {
             return;
         }
         let now = self.unix_seconds();
-        while let Some(slot) = self.expiries.next_session(now) {
+        let mut left = PER_TURN;
+        while left > 0
+            && let Some(slot) = self.expiries.next_session(now)
+        {
+            left -= 1;
             if let Some(id) = self.connection_in(slot as usize) {
                 self.close(id, &codes::SESSION_EXPIRED, "connect again with a new token");
             }
         }
-        while let Some((slot, key)) = self.expiries.next_permit(now) {
+        while left > 0
+            && let Some((slot, key)) = self.expiries.next_permit(now)
+        {
+            left -= 1;
             if let Some(id) = self.connection_in(slot as usize) {
                 self.permit_expired(id, key);
             }
         }
+        self.expiries.behind = left == 0;
+    }
+
+    /// Whether the time should be told again at once: more has expired than one turn ends.
+    pub fn is_behind(&self) -> bool {
+        self.expiries.behind
     }
 
     /// What the token allowed is over, and with it the subscription if it stood on nothing else.

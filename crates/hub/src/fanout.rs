@@ -22,7 +22,8 @@ use crate::registry::{ChannelKey, Registry};
 /// How many bytes of data one batch takes, so that the sockets are looked at in between.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How many writes one batch may cause before it takes no further channel.
+/// How many writes one batch may cause before it takes no further channel. An order counts as one for each connection
+/// that is looked at.
 const BATCH_WRITES: usize = 16 << 10;
 
 /// What fan-out needs while it runs; kept for its memory.
@@ -83,9 +84,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     writes += self.tell_gap(item, name, *gap);
                 }
                 Relayed::Control(control) => {
+                    writes += 1;
                     if self.concerns(control) {
                         self.fan_out(items);
-                        self.obey(control);
+                        writes += self.obey(control);
                     }
                 }
             }

@@ -11,6 +11,12 @@ pub trait Outlet {
     /// [`Hub::writable`](crate::Hub::writable) is called.
     fn write(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// Whether all that [`write`](Self::write) took has left this process, as far as the outlet knows.
+    /// [`Hub::writable`](crate::Hub::writable) is called when the rest has.
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
     /// The client has shown who it is, or that it may be anonymous. Called once, when its session opens.
     fn admitted(&mut self) {}
 

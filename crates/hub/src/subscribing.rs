@@ -6,6 +6,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
 use ullim_protocol::command::{Refusal, Subscribe};
 use ullim_protocol::outgoing::Subscribed;
+use ullim_protocol::presence::MAX_LISTS;
 
 use crate::commands::unavailable;
 use crate::connection::ConnectionId;
@@ -28,10 +29,16 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let text = format!("a connection holds at most {limit} subscriptions, this command names more channels");
             return Stage::Ready(Answer::Refused(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text)));
         }
+        let mut lists = 0;
         let wanted = channels.into_iter().enumerate().map(|(place, subscribe)| {
             let Subscribe { channel, token, presence, events } = subscribe;
             let mut wanted = Wanted { channel, presence, events, outcome: Outcome::Verifying };
-            wanted.outcome = self.subscribe_one(ticket, place, &wanted, token).unwrap_or_else(Outcome::Refused);
+            lists += usize::from(presence);
+            let outcome = match presence && lists > MAX_LISTS {
+                true => Err(too_many_lists()),
+                false => self.subscribe_one(ticket, place, &wanted, token),
+            };
+            wanted.outcome = outcome.unwrap_or_else(Outcome::Refused);
             wanted
         });
         let wanted: Vec<Wanted> = wanted.collect();
@@ -247,4 +254,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             self.leave(id, session_id, &subscription);
         }
     }
+}
+
+fn too_many_lists() -> Refusal {
+    let text =
+        format!("one subscribe is answered with at most {MAX_LISTS} lists of members: ask for the rest in others");
+    Refusal::new(&codes::BAD_MESSAGE, text)
 }

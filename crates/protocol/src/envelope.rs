@@ -11,6 +11,7 @@ use crate::json;
 use crate::presence::{Info, PresenceEvent};
 use crate::publication::{Data, Headers, Kind};
 use crate::session::SessionId;
+pub use crate::user::MAX_USER_BYTES;
 
 /// What every envelope begins with. Never valid UTF-8, so never JSON or text.
 pub const MAGIC: [u8; 8] = *b"\x89ULLIM\r\n";
@@ -23,9 +24,6 @@ const TIME: u8 = 0x02;
 const EXCLUDE: u8 = 0x83;
 const HEADERS: u8 = 0x04;
 const PRESENCE: u8 = 0x85;
-
-/// The most bytes of the name of a user who comes or goes.
-pub const MAX_USER_BYTES: usize = 255;
 
 /// The latest time that clients can read: 2^53 − 1.
 const MAX_TIME: u64 = (1 << 53) - 1;

@@ -1,6 +1,6 @@
 //! Bytes ⇄ meaning: Ullim's vocabulary and its wire formats, pure. No clock, no I/O, no task.
 //!
-//! * [`channel`], [`session`], [`publication`], [`presence`]: what is spoken of
+//! * [`channel`], [`session`], [`publication`], [`presence`], [`user`]: what is spoken of
 //! * [`command`], [`outgoing`]: what clients say and hear, whatever their dialect
 //! * [`native`]: the native dialect in JSON and MessagePack (`docs/protocol.md`)
 //! * [`websocket`]: RFC 6455 frames
@@ -17,4 +17,5 @@ pub mod outgoing;
 pub mod presence;
 pub mod publication;
 pub mod session;
+pub mod user;
 pub mod websocket;

@@ -14,6 +14,9 @@ pub const MAX_PAGE: usize = 500;
 /// How many members a page has when nobody says otherwise.
 pub const DEFAULT_PAGE: usize = 100;
 
+/// The most lists of members that one `subscribe` is answered with.
+pub const MAX_LISTS: usize = 16;
+
 /// What an application says of a client: one JSON value of at most [`MAX_INFO_BYTES`], which every encoding can carry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Info(Arc<str>);

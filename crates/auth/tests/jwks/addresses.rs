@@ -3,7 +3,7 @@
 use ullim_auth::{Config, JwksConfig, Rejection, Verifier};
 
 use crate::http::{Answer, Provider};
-use crate::scene::{Scene, local, set};
+use crate::scene::{Scene, local, set, verdict};
 use crate::signer::Signer;
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_url_that_a_token_brings_is_never_asked() {
     for name in ["jku", "x5u", "iss"] {
         let header = format!(r#"{{"alg":"EdDSA","kid":"{0}","{name}":"{0}"}}"#, trap.url());
         let claims = format!(r#"{{"sub":"alice","exp":9999999999,"iss":"{}"}}"#, trap.url());
-        let found = scene.verifier.verify(Some(&signer.sign(&header, &claims))).verdict().await;
+        let found = verdict(scene.verifier.verify(Some(&signer.sign(&header, &claims)))).await;
         assert!(found.is_err());
     }
     assert_eq!(trap.connections(), 0);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ullim_auth::{Config, Identity, JwksConfig, KeyCounters, KeyWatch, Rejection, Verifier};
+use ullim_auth::{Config, Identity, JwksConfig, KeyCounters, KeyWatch, Rejection, Verified, Verifier};
 
 use crate::http::Provider;
 use crate::signer::{Signer, claims};
@@ -18,6 +18,14 @@ pub(crate) fn local(url: &str) -> JwksConfig {
 
 pub(crate) fn set(signers: &[(&str, &Signer)]) -> Value {
     json!({"keys": signers.iter().map(|(kid, signer)| signer.jwk(kid)).collect::<Vec<_>>()})
+}
+
+/// The verdict, waited for where it has to be.
+pub(crate) async fn verdict<T>(verified: Verified<T>) -> Result<T, Rejection> {
+    match verified {
+        Verified::Now(verdict) => verdict,
+        Verified::Later(verdict) => verdict.await,
+    }
 }
 
 /// A verifier whose only source is read.
@@ -43,7 +51,7 @@ impl Scene {
     /// The verdict of a token that `signer` signs as `kid`.
     pub(crate) async fn verify(&self, signer: &Signer, kid: &str) -> Result<Identity, Rejection> {
         let verified = self.verifier.verify(Some(&signer.token(Some(kid), &claims())));
-        tokio::time::timeout(PATIENCE, verified.verdict()).await.expect("a verdict in time")
+        tokio::time::timeout(PATIENCE, verdict(verified)).await.expect("a verdict in time")
     }
 
     /// The verdict that is there at once.

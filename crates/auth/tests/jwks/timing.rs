@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use ullim_auth::{Config, JwksConfig, Rejection, Verified, Verifier};
 
 use crate::http::{Answer, Provider};
-use crate::scene::{Scene, local, set};
+use crate::scene::{Scene, local, set, verdict};
 use crate::signer::{Signer, claims};
 
 /// At most one fetch for unknown keys during a test.
@@ -39,12 +39,12 @@ async fn tokens_wait_for_the_first_fetch_and_cause_no_other() {
     for _ in 0..100 {
         let verified = scene.verifier.verify(Some(&token));
         assert!(matches!(verified, Verified::Later(_)));
-        verdicts.spawn(verified.verdict());
+        verdicts.spawn(verdict(verified));
     }
     let subscription = scene.verifier.verify_subscription(&token);
     assert!(matches!(subscription, Verified::Later(_)));
     assert!(verdicts.join_all().await.into_iter().all(|verdict| verdict.is_ok()));
-    assert!(subscription.verdict().await.is_err(), "it is a token for connect");
+    assert!(verdict(subscription).await.is_err(), "it is a token for connect");
     assert_eq!(provider.connections(), 1);
     assert!(matches!(scene.verifier.verify(Some(&token)), Verified::Now(Ok(_))), "what is known is not waited for");
 }
@@ -55,7 +55,7 @@ async fn a_token_without_a_name_waits_for_the_first_fetch_too() {
     let provider = Provider::start(Answer::ok(set(&[("a", &signer)]))).await;
     let scene = Scene::new(JwksConfig { url: Some(provider.url()), ..once() });
     let verified = scene.verifier.verify(Some(&signer.token(None, &claims())));
-    assert!(matches!(verified, Verified::Later(_)) && verified.verdict().await.is_ok());
+    assert!(matches!(verified, Verified::Later(_)) && verdict(verified).await.is_ok());
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_rotated_key_is_fetched_once_for_all_who_bring_it() {
     provider.answer_with(Answer::ok(set(&[("new", &new)])));
     scene.until(|counters| counters.jwks_age > Some(Duration::from_millis(1))).await;
     let token = new.token(Some("new"), &claims());
-    let verdicts: JoinSet<_> = (0..100).map(|_| scene.verifier.verify(Some(&token)).verdict()).collect();
+    let verdicts: JoinSet<_> = (0..100).map(|_| verdict(scene.verifier.verify(Some(&token)))).collect();
     assert!(verdicts.join_all().await.into_iter().all(|verdict| verdict.is_ok()));
     assert_eq!(provider.connections(), 2, "the start, and one for all");
     assert!(matches!(scene.verify(&old, "old").await, Err(Rejection::Invalid(_))), "the old one is gone");
@@ -167,7 +167,7 @@ async fn whoever_waits_hears_that_nobody_reads_any_more() {
     let waiting = scene.verifier.verify(Some(&token));
     assert!(matches!(waiting, Verified::Later(_)));
     drop(scene.watch);
-    assert!(matches!(waiting.verdict().await, Err(Rejection::Unavailable(_))));
+    assert!(matches!(verdict(waiting).await, Err(Rejection::Unavailable(_))));
     let after = scene.verifier.verify(Some(&token));
     assert!(matches!(after, Verified::Now(Err(Rejection::Unavailable(_)))));
 }

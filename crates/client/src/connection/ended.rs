@@ -6,13 +6,6 @@ use crate::reason::Reason;
 use crate::token::TokenError;
 use crate::wire::Refusal;
 
-/// The close code: the token's `exp` has passed.
-const TOKEN_EXPIRED: u16 = 4005;
-/// The close code: a backend ended this user's connections.
-const DISCONNECTED: u16 = 4006;
-/// The close code: the session was resumed on a newer connection.
-const SESSION_REPLACED: u16 = 4007;
-
 /// Why a connection is no more, or did not come about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -50,12 +43,13 @@ impl Ended {
     /// The node closed. A code that is not known (a proxy's, say) says nothing against another attempt.
     pub(super) fn closed(code: Option<u16>, text: String) -> Self {
         let known = codes::CLOSES.iter().find(|close| Some(close.number) == code);
-        let (reason, retry) = match code {
-            Some(TOKEN_EXPIRED) => (Reason::TokenExpired, true),
-            Some(DISCONNECTED) => (Reason::EndedByBackend, false),
-            Some(SESSION_REPLACED) => (Reason::SessionReplaced, false),
-            _ => (Reason::Closed(text), known.is_none_or(|close| close.retry)),
+        let reason = match known {
+            Some(close) if **close == codes::SESSION_EXPIRED => Reason::TokenExpired,
+            Some(close) if **close == codes::DISCONNECTED => Reason::EndedByBackend,
+            Some(close) if **close == codes::SESSION_REPLACED => Reason::SessionReplaced,
+            _ => Reason::Closed(text),
         };
+        let retry = known.is_none_or(|close| close.retry);
         Self { code, reason, retry }
     }
 }

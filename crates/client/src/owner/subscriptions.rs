@@ -16,9 +16,6 @@ use crate::wire::{Unsubscribed, Wanted};
 use members::List;
 pub(super) use members::Listed;
 
-/// The code of a subscription whose token has expired.
-const SUBSCRIPTION_EXPIRED: u16 = 114;
-
 /// A subscription that stood for less, in milliseconds, is not renewed in a hurry.
 const BRIEF: u64 = 1000;
 
@@ -60,7 +57,7 @@ pub(super) struct Due {
     pub(super) channel: String,
     /// The subscription token, or where to fetch it.
     pub(super) token: Option<Token>,
-    presence: bool,
+    pub(super) presence: bool,
     events: bool,
 }
 
@@ -220,7 +217,7 @@ impl Subscriptions {
         let Some(subscription) = self.channels.get_mut(channel).filter(|ended| ended.state == State::Standing) else {
             return Next::Nothing;
         };
-        if end.code == SUBSCRIPTION_EXPIRED && subscription.fetches() {
+        if end.code == codes::SUBSCRIPTION_EXPIRED.number && subscription.fetches() {
             subscription.state = State::Later;
             subscription.away_since = Some(complete_until);
             subscription.list = List::Known;
@@ -266,7 +263,7 @@ impl Subscription {
 
     /// Whether `error` speaks only against the token that was sent.
     fn has_another_token(&self, error: &CommandError) -> bool {
-        let expired = [SUBSCRIPTION_EXPIRED, codes::TOKEN_EXPIRED.number];
+        let expired = [codes::SUBSCRIPTION_EXPIRED.number, codes::TOKEN_EXPIRED.number];
         self.fetches() && matches!(error, CommandError::Refused { code, .. } if expired.contains(code))
     }
 

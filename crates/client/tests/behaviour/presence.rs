@@ -160,3 +160,24 @@ async fn members_are_counted() {
     let (page, _) = tokio::join!(client.presence("c", Page::default()), peer.refuse(103, "permission_denied", false));
     assert!(matches!(page, Err(CommandError::Refused { code: 103, .. })), "{page:?}");
 }
+
+#[tokio::test]
+async fn channels_with_members_are_renewed_in_batches_that_the_node_takes() {
+    let mut server = Server::start().await;
+    let (client, mut events) = server.client();
+    let mut peer = server.session().await;
+    for number in 0..40 {
+        let options = SubscribeOptions { events: number >= 10, ..SubscribeOptions::default() };
+        let channel = format!("c{number:03}");
+        let answer = peer.answer("subscribe", json!({}));
+        tokio::join!(client.subscribe_with(&channel, options), answer).0.unwrap();
+    }
+    drop(peer);
+    assert!(matches!(next(&mut events).await, Event::Disconnected { .. }));
+    let mut peer = server.session().await;
+    let mut sizes = Vec::new();
+    while sizes.iter().sum::<usize>() < 40 {
+        sizes.push(peer.resubscribe().await.len());
+    }
+    assert_eq!(sizes, [26, 14], "sixteen lists, then fourteen");
+}

@@ -1,6 +1,7 @@
 //! Sockets on their way to become connections of the hub: a table, a deadline for each, and which step is next.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use mio::Token;
@@ -20,13 +21,14 @@ const ARRIVING: usize = 1 << (usize::BITS - 1);
 /// Sockets that have not sent their whole request yet, or that were answered and have still to end.
 pub(super) struct ArrivingSockets {
     pub(super) slab: Slab<Arriving>,
-    deadlines: VecDeque<(Instant, Key)>,
+    /// Those of sockets that are gone, or were given more time since, are passed over.
+    deadlines: BinaryHeap<Reverse<(Instant, Key)>>,
     timeout: Duration,
     next_serial: u64,
 }
 
 /// An arriving socket. `serial` tells it from others that have been in the same place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(super) index: usize,
     serial: u64,
@@ -45,6 +47,15 @@ pub(super) struct Arriving {
     pub(super) watched: bool,
 }
 
+/// What has become of an arriving socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    /// It is still one, and goes on when there is an event: it has to be watched.
+    Watch,
+    /// It is a connection now, or closed.
+    Gone,
+}
+
 /// What happens next.
 pub(super) enum Stage {
     /// The TLS handshake waits for the peer.
@@ -61,7 +72,7 @@ pub(super) enum Stage {
 
 impl ArrivingSockets {
     pub(super) fn new(timeout: Duration) -> Self {
-        Self { slab: Slab::new(), deadlines: VecDeque::new(), timeout, next_serial: 0 }
+        Self { slab: Slab::new(), deadlines: BinaryHeap::new(), timeout, next_serial: 0 }
     }
 
     /// The place of the socket that an event is about, if it is about one of these.
@@ -84,31 +95,33 @@ impl ArrivingSockets {
         self.slab.try_remove(index)
     }
 
+    /// Its time runs since it was accepted, however long it has waited for the shard.
     fn insert(&mut self, arrival: Arrival, stage: Stage) -> usize {
         self.next_serial += 1;
         let Arrival { accepted, proxied, place, refused, .. } = arrival;
-        let (serial, deadline, refused) = (self.next_serial, Instant::now(), refused.map(Box::new));
-        let index =
-            self.slab.insert(Arriving { serial, deadline, stage, accepted, proxied, place, refused, watched: false });
-        self.start_timer(index);
+        let (serial, refused) = (self.next_serial, refused.map(Box::new));
+        let arriving =
+            Arriving { serial, deadline: accepted, stage, accepted, proxied, place, refused, watched: false };
+        let index = self.slab.insert(arriving);
+        self.start_timer(index, accepted);
         index
     }
 
-    /// Gives a socket its time, from now on.
-    pub(super) fn start_timer(&mut self, index: usize) {
+    /// Gives a socket its time, counted from `begun` on.
+    pub(super) fn start_timer(&mut self, index: usize, begun: Instant) {
         if let Some(arriving) = self.slab.get_mut(index) {
-            arriving.deadline = Instant::now() + self.timeout;
-            self.deadlines.push_back((arriving.deadline, Key { index, serial: arriving.serial }));
+            arriving.deadline = begun + self.timeout;
+            self.deadlines.push(Reverse((arriving.deadline, Key { index, serial: arriving.serial })));
         }
     }
 
     /// The next socket whose time is over.
     fn next_overdue(&mut self, now: Instant) -> Option<usize> {
-        while let Some((deadline, key)) = self.deadlines.front().copied() {
+        while let Some(Reverse((deadline, key))) = self.deadlines.peek().copied() {
             if deadline > now {
                 return None;
             }
-            self.deadlines.pop_front();
+            self.deadlines.pop();
             // It may have been given more time since.
             if self.get(key).is_some_and(|arriving| arriving.deadline == deadline) {
                 return Some(key.index);
@@ -141,39 +154,39 @@ impl Shard {
         let is_plain = matches!(stage, Stage::Asking { .. });
         let index = self.arriving.insert(arrival, stage);
         // Often the whole request is there already, and the socket never watched as one that arrives.
-        if is_plain && self.advance(index) {
+        if is_plain && self.advance(index) == After::Watch {
             self.watch(index);
-        } else if !is_plain && self.watch(index) {
+        } else if !is_plain && self.watch(index) == After::Watch {
             self.advance(index);
         }
     }
 
-    /// Whether it worked.
-    fn watch(&mut self, index: usize) -> bool {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+    /// Where it does not work the socket is closed.
+    fn watch(&mut self, index: usize) -> After {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
         let tcp = match &mut arriving.stage {
             Stage::Securing(session) | Stage::Queued(session) => session.tcp(),
             Stage::Asking { stream, .. } | Stage::Answering { stream, .. } => stream.tcp(),
             // It was watched before a worker got it.
-            Stage::AtWork => return true,
+            Stage::AtWork => return After::Watch,
         };
         match self.sockets.watch(tcp, Token(index | ARRIVING)) {
             Ok(()) => arriving.watched = true,
             Err(error) => {
                 tracing::debug!(%error, "a socket cannot be watched");
                 self.arriving.remove(index);
-                return false;
+                return After::Gone;
             }
         }
-        true
+        After::Watch
     }
 
-    /// Does what can be done for an arriving socket now; whether it is still one, and has to be watched.
-    pub(super) fn advance(&mut self, index: usize) -> bool {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
+    /// Does what can be done for an arriving socket now.
+    pub(super) fn advance(&mut self, index: usize) -> After {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
         match &arriving.stage {
             Stage::Securing(_) => self.shake_hands(index),
-            Stage::Queued(_) | Stage::AtWork => true,
+            Stage::Queued(_) | Stage::AtWork => After::Watch,
             Stage::Asking { .. } => self.read_request(index),
             Stage::Answering { .. } => self.go_on_answering(index),
         }
@@ -184,7 +197,9 @@ impl Shard {
         let all: Vec<usize> = self.arriving.slab.iter().map(|(index, _)| index).collect();
         for index in all {
             match self.arriving.slab[index].stage {
-                Stage::Asking { .. } => drop(self.refuse(index, Refused::draining())),
+                Stage::Asking { .. } => {
+                    self.refuse(index, Refused::draining());
+                }
                 Stage::Answering { .. } => {}
                 Stage::Securing(_) | Stage::Queued(_) | Stage::AtWork => drop(self.arriving.remove(index)),
             }
@@ -196,11 +211,44 @@ impl Shard {
         let now = Instant::now();
         while let Some(index) = self.arriving.next_overdue(now) {
             match self.arriving.slab[index].stage {
-                Stage::Asking { .. } => drop(self.refuse(index, Refused::timeout())),
+                Stage::Asking { .. } => {
+                    self.refuse(index, Refused::timeout());
+                }
                 Stage::Answering { .. } => drop(self.arriving.remove(index)),
                 // There is no answer before there is a common key.
                 Stage::Securing(_) | Stage::Queued(_) | Stage::AtWork => self.break_off(index),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use super::*;
+    use crate::capacity::Capacity;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn arrived(sockets: &mut ArrivingSockets, accepted: Instant) -> usize {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let place = Place::new(Capacity::new(1).take().unwrap(), None);
+        let arrival = Arrival { stream: None, accepted, secure: false, proxied: false, place, refused: None };
+        sockets.insert(arrival, Stage::Asking { stream: Stream::Plain(stream), request: Vec::new() })
+    }
+
+    #[test]
+    fn the_time_of_a_socket_runs_from_when_it_was_accepted() {
+        let (mut sockets, now) = (ArrivingSockets::new(TIMEOUT), Instant::now());
+        let second = |count| now + Duration::from_secs(count);
+        let punctual = arrived(&mut sockets, second(4));
+        let delayed = arrived(&mut sockets, second(1));
+        assert_eq!(sockets.next_overdue(second(6)), Some(delayed));
+        assert_eq!(sockets.next_overdue(second(6)), None);
+        sockets.start_timer(punctual, second(8));
+        assert_eq!(sockets.next_overdue(second(12)), None, "it was given more time");
+        assert_eq!(sockets.next_overdue(second(13)), Some(punctual));
     }
 }

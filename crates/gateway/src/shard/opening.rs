@@ -3,10 +3,11 @@
 use std::io::IoSlice;
 
 use mio::Token;
+use tokio::time::Instant;
 use ullim_hub::ConnectionId;
 
 use super::Shard;
-use super::arrivals::{Arriving, Stage};
+use super::arrivals::{After, Arriving, Stage};
 use crate::answer::{Answer, Refused, answer};
 use crate::handshake::{Accepted, Opening, open};
 use crate::socket::Socket;
@@ -16,17 +17,17 @@ use crate::stream::{Stream, Taken};
 const READS: usize = 64;
 
 impl Shard {
-    /// Reads on; whether the socket is still arriving, and has to be watched.
-    pub(super) fn read_request(&mut self, index: usize) -> bool {
+    /// Reads on.
+    pub(super) fn read_request(&mut self, index: usize) -> After {
         for _ in 0..READS {
-            let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
-            let Stage::Asking { stream, request } = &mut arriving.stage else { return true };
+            let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
+            let Stage::Asking { stream, request } = &mut arriving.stage else { return After::Watch };
             let count = match stream.flush().and_then(|_| stream.read(&mut self.buffer)) {
-                Ok(Taken::Nothing) => return true,
+                Ok(Taken::Nothing) => return After::Watch,
                 Ok(Taken::Bytes { count, .. }) => count,
                 Ok(Taken::End) | Err(_) => {
                     self.arriving.remove(index);
-                    return false;
+                    return After::Gone;
                 }
             };
             let before = request.len();
@@ -39,7 +40,7 @@ impl Shard {
                 Opening::Refused(refused) => return self.refuse(index, refused),
                 Opening::Accepted(accepted) => {
                     self.accept(index, accepted);
-                    return false;
+                    return After::Gone;
                 }
                 Opening::Plain(request) => {
                     let answer = answer(&request, &self.pages);
@@ -49,7 +50,7 @@ impl Shard {
         }
         // It comes faster than it is read, and is no request.
         self.arriving.remove(index);
-        false
+        After::Gone
     }
 
     fn judge(&mut self, index: usize) -> Opening {
@@ -121,25 +122,25 @@ impl Shard {
         }
     }
 
-    /// Answers with an error; whether the socket is still there, and has to be watched.
-    pub(super) fn refuse(&mut self, index: usize, refused: Refused) -> bool {
+    /// Answers with an error.
+    pub(super) fn refuse(&mut self, index: usize, refused: Refused) -> After {
         *self.refused.entry(refused.status).or_default() += 1;
         self.begin_answer(index, refused.answer())
     }
 
-    fn begin_answer(&mut self, index: usize, answer: Answer) -> bool {
+    fn begin_answer(&mut self, index: usize, answer: Answer) -> After {
         self.set_stage(index, |stage| match stage {
             Stage::Asking { stream, .. } => Stage::Answering { stream, answer, finished: false },
             other => other,
         });
-        self.arriving.start_timer(index);
+        self.arriving.start_timer(index, Instant::now());
         self.go_on_answering(index)
     }
 
     /// Writes on. Then the client is left to end, because closing with unread input would take the answer from it.
-    pub(super) fn go_on_answering(&mut self, index: usize) -> bool {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
-        let Stage::Answering { stream, answer, finished } = &mut arriving.stage else { return true };
+    pub(super) fn go_on_answering(&mut self, index: usize) -> After {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
+        let Stage::Answering { stream, answer, finished } = &mut arriving.stage else { return After::Watch };
         let mut is_there = stream.flush().is_ok();
         if is_there && !*finished {
             match answer.write_to(stream) {
@@ -147,19 +148,19 @@ impl Shard {
                     *finished = true;
                     stream.finish();
                 }
-                Ok(false) => return true,
+                Ok(false) => return After::Watch,
                 Err(_) => is_there = false,
             }
         }
         for _ in 0..READS {
             match stream.read(&mut self.buffer) {
-                Ok(Taken::Nothing) if is_there => return true,
+                Ok(Taken::Nothing) if is_there => return After::Watch,
                 Ok(Taken::Bytes { .. }) if is_there => {}
                 _ => break,
             }
         }
         self.arriving.remove(index);
-        false
+        After::Gone
     }
 }
 

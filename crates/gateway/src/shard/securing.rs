@@ -1,14 +1,16 @@
 //! TLS handshakes: the shard moves their bytes, workers do their mathematics.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
 use rustls::ServerConfig;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Shard;
-use super::arrivals::{Key, Stage};
+use super::arrivals::{After, Key, Stage};
+use super::queue::{Queue, Turn};
 use crate::stream::Stream;
 use crate::tls::{Job, Progress, Session, Workers};
 
@@ -20,17 +22,18 @@ pub(crate) struct Securing {
     worked: mpsc::Receiver<Job<Key>>,
     at_work: usize,
     /// Who waits for room with the workers; they are as bounded as connections are.
-    queue: VecDeque<Key>,
+    queue: Queue<Key>,
 }
 
 impl Securing {
     /// The most handshakes of a shard that are with the workers at a time.
     pub(crate) const AT_WORK: usize = 64;
 
-    /// `workers` must have room for [`AT_WORK`](Self::AT_WORK) handshakes of each shard.
-    pub(crate) fn new(config: Arc<ServerConfig>, workers: Workers<Key>) -> Self {
+    /// `workers` must have room for [`AT_WORK`](Self::AT_WORK) handshakes of each shard. A handshake may take
+    /// `timeout` with the request that follows; at most half of that it waits for the workers.
+    pub(crate) fn new(config: Arc<ServerConfig>, workers: Workers<Key>, timeout: Duration) -> Self {
         let (back, worked) = mpsc::channel(Self::AT_WORK);
-        Self { config, workers, back, worked, at_work: 0, queue: VecDeque::new() }
+        Self { config, workers, back, worked, at_work: 0, queue: Queue::new(timeout / 2) }
     }
 
     /// A session for a socket on which nothing has been said.
@@ -66,16 +69,13 @@ impl Securing {
 }
 
 impl Shard {
-    /// Moves a handshake's bytes; whether the socket is still arriving.
-    pub(super) fn shake_hands(&mut self, index: usize) -> bool {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return false };
-        let Stage::Securing(session) = &mut arriving.stage else { return true };
+    /// Moves a handshake's bytes.
+    pub(super) fn shake_hands(&mut self, index: usize) -> After {
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
+        let Stage::Securing(session) = &mut arriving.stage else { return After::Watch };
         match session.shake_hands() {
-            Ok(Progress::Waits) => true,
-            Ok(Progress::HasWork) => {
-                self.give_to_workers(index);
-                true
-            }
+            Ok(Progress::Waits) => After::Watch,
+            Ok(Progress::HasWork) => self.give_to_workers(index),
             Ok(Progress::Established) => {
                 self.tls.handshakes += 1;
                 self.tls.resumed += u64::from(session.is_resumed());
@@ -89,7 +89,7 @@ impl Shard {
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake was broken off");
                 self.break_off(index);
-                false
+                After::Gone
             }
         }
     }
@@ -98,13 +98,7 @@ impl Shard {
     pub(super) fn take_worked(&mut self, job: Job<Key>) {
         let Some(securing) = &mut self.securing else { return };
         securing.at_work -= 1;
-        while let Some(next) = securing.queue.pop_front() {
-            // Those whose time is over are gone.
-            if self.arriving.get(next).is_some() {
-                self.give_to_workers(next.index);
-                break;
-            }
-        }
+        self.take_next();
         let Job { key, mut session, result, .. } = job;
         let Some(arriving) = self.arriving.get(key) else { return };
         if let Err(error) = result {
@@ -117,25 +111,55 @@ impl Shard {
         self.shake_hands(key.index);
     }
 
+    /// Gives the next handshake of the queue to the workers.
+    fn take_next(&mut self) {
+        while let Some(turn) = self.securing.as_mut().and_then(|securing| securing.queue.pop(Instant::now())) {
+            let (Turn::Of(key) | Turn::TooLate(key)) = turn;
+            // Those whose time is over are gone.
+            if self.arriving.get(key).is_none() {
+                continue;
+            }
+            if let Turn::Of(_) = turn {
+                self.give_to_workers(key.index);
+                return;
+            }
+            tracing::debug!("a TLS handshake has waited for too long");
+            self.break_off(key.index);
+        }
+    }
+
     /// Ends a socket whose handshake has failed.
     pub(super) fn break_off(&mut self, index: usize) {
         self.tls.failures += 1;
         self.arriving.remove(index);
     }
 
-    fn give_to_workers(&mut self, index: usize) {
-        let (Some(key), Some(securing)) = (self.arriving.key(index), &mut self.securing) else { return };
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return };
-        arriving.stage = match std::mem::replace(&mut arriving.stage, Stage::AtWork) {
-            Stage::Securing(session) | Stage::Queued(session) => match securing.send(key, session) {
-                Ok(()) => Stage::AtWork,
-                Err(session) => {
-                    securing.queue.push_back(key);
-                    Stage::Queued(session)
-                }
-            },
-            other => other,
+    /// Gives a handshake to the workers, or has it wait for them. Without hope it is closed.
+    fn give_to_workers(&mut self, index: usize) -> After {
+        let (Some(key), Some(securing)) = (self.arriving.key(index), &mut self.securing) else { return After::Gone };
+        let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
+        let session = match std::mem::replace(&mut arriving.stage, Stage::AtWork) {
+            Stage::Securing(session) | Stage::Queued(session) => session,
+            other => {
+                arriving.stage = other;
+                return After::Watch;
+            }
         };
+        let Err(session) = securing.send(key, session) else { return After::Watch };
+        let is_queued = match session.is_begun() {
+            true => {
+                securing.queue.push_begun(key);
+                true
+            }
+            false => securing.queue.push_new(key, Instant::now()),
+        };
+        if !is_queued {
+            tracing::debug!("a TLS handshake was turned away: too many wait");
+            self.break_off(index);
+            return After::Gone;
+        }
+        arriving.stage = Stage::Queued(session);
+        After::Watch
     }
 
     /// Moves a socket on to what `change` makes of its stage.

@@ -24,6 +24,8 @@ pub(crate) struct Session {
     /// The last read has found fewer bytes than it could have taken.
     emptied: bool,
     finishing: Finishing,
+    /// How many answers its handshake has made.
+    answers: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ impl Session {
     pub(crate) fn new(tcp: TcpStream, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         let mut tls = ServerConnection::new(config)?;
         tls.set_buffer_limit(Some(WAITING_BYTES));
-        Ok(Self { tcp, tls, decrypted: 0, emptied: false, finishing: Finishing::No })
+        Ok(Self { tcp, tls, decrypted: 0, emptied: false, finishing: Finishing::No, answers: 0 })
     }
 
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
@@ -59,6 +61,13 @@ impl Session {
     /// Whether a ticket of an earlier connection was good.
     pub(crate) fn is_resumed(&self) -> bool {
         self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Whether the expensive part of the handshake is done. That a hello has to be sent again (RFC 8446, section 4.1.4)
+    /// is an answer, but a cheap one.
+    pub(crate) fn is_begun(&self) -> bool {
+        let retried = self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest);
+        self.answers > u8::from(retried)
     }
 
     /// Moves a handshake's bytes, without looking at them.
@@ -77,6 +86,9 @@ impl Session {
     /// Works on what has come: in a handshake the expensive part.
     pub(crate) fn calculate(&mut self) -> Result<(), rustls::Error> {
         self.decrypted = self.tls.process_new_packets()?.plaintext_bytes_to_read();
+        if self.tls.is_handshaking() && self.tls.wants_write() {
+            self.answers = self.answers.saturating_add(1);
+        }
         Ok(())
     }
 
@@ -138,6 +150,11 @@ impl Session {
             self.tcp.shutdown(Shutdown::Write)?;
         }
         Ok(true)
+    }
+
+    /// Whether nothing waits here to be sent.
+    pub(crate) fn is_flushed(&self) -> bool {
+        !self.tls.wants_write()
     }
 
     /// Says that nothing more will come, and closes this direction once that is out.

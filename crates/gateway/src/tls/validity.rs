@@ -86,7 +86,7 @@ fn days_before(year: u64, month: u64, day: u64) -> Option<u64> {
     Some(days.saturating_sub(719_468))
 }
 
-/// How long it is until `seconds`, for people.
+/// The date and time that `seconds` of Unix time are, for people.
 pub(crate) fn date(seconds: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds.min(253_402_300_799)))
 }

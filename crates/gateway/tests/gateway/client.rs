@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -52,6 +52,46 @@ impl Tls {
         let stream = socket.connect(address).await?;
         let name = ServerName::try_from("localhost").unwrap();
         soon("a TLS handshake", TlsConnector::from(Arc::clone(&self.0)).connect(name, stream)).await
+    }
+}
+
+/// The beginning of a handshake that is made before anything is connected, so that many can begin at once.
+pub(crate) struct Hello {
+    tls: ClientConnection,
+    bytes: Vec<u8>,
+}
+
+impl Hello {
+    pub(crate) fn new(tls: &Tls) -> Self {
+        let mut tls = ClientConnection::new(Arc::clone(&tls.0), ServerName::try_from("localhost").unwrap()).unwrap();
+        let mut bytes = Vec::new();
+        tls.write_tls(&mut bytes).unwrap();
+        Self { tls, bytes }
+    }
+
+    pub(crate) async fn send(&self, stream: &mut TcpStream) {
+        stream.write_all(&self.bytes).await.unwrap();
+    }
+
+    /// The rest of the handshake; whether it came to its end.
+    pub(crate) async fn finish(mut self, stream: &mut TcpStream) -> bool {
+        let mut bytes = [0; 4096];
+        while self.tls.is_handshaking() {
+            let Ok(count @ 1..) = stream.read(&mut bytes).await else { return false };
+            let mut read = &bytes[..count];
+            while !read.is_empty() {
+                self.tls.read_tls(&mut read).unwrap();
+                self.tls.process_new_packets().unwrap();
+            }
+            let mut answer = Vec::new();
+            while self.tls.wants_write() {
+                self.tls.write_tls(&mut answer).unwrap();
+            }
+            if stream.write_all(&answer).await.is_err() {
+                return false;
+            }
+        }
+        true
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
 
-use crate::client::{Client, Tls, soon};
+use crate::client::{Client, Hello, Tls, soon};
 use crate::running::{Pair, Running};
 
 /// The beginning of a hello that says that it is longer.
@@ -45,6 +45,32 @@ async fn the_deadline_covers_the_handshake_and_the_request_together() {
     let mut answer = Vec::new();
     soon("the end", stream.read_to_end(&mut answer)).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+/// How many handshakes begin at once: more than a shard has with the workers.
+const BURST: usize = 200;
+
+#[tokio::test]
+async fn handshakes_that_wait_for_the_workers_have_their_turn() {
+    let pair = Pair::slow();
+    let running = Running::with_tls(&pair, |config| {
+        config.shards = 1;
+        config.handshake_timeout = Duration::from_secs(60);
+    });
+    let tls = Tls::trusting(&pair);
+    let hellos: Vec<Hello> = (0..BURST).map(|_| Hello::new(&tls)).collect();
+    let mut streams = Vec::new();
+    for _ in &hellos {
+        streams.push(TcpStream::connect(running.tls_address()).await.unwrap());
+    }
+    for (hello, stream) in hellos.iter().zip(&mut streams) {
+        hello.send(stream).await;
+    }
+    for (hello, stream) in hellos.into_iter().zip(&mut streams) {
+        assert!(soon("the rest of a handshake", hello.finish(stream)).await);
+    }
+    let counters = running.counted("all of them", |counters| counters.tls.handshakes == BURST as u64).await;
+    assert_eq!(counters.tls.failures, 0);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd};
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 use ullim_auth::{Audience, ResumeKey, Verifier};
@@ -35,11 +35,19 @@ impl Pair {
     }
 
     pub(crate) fn valid_until(year: i32) -> Self {
+        Self::of(&KeyPair::generate().unwrap(), year)
+    }
+
+    /// With a key that takes its time.
+    pub(crate) fn slow() -> Self {
+        Self::of(&KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_3072).unwrap(), 2100)
+    }
+
+    fn of(key: &KeyPair, year: i32) -> Self {
         let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
-        let key = KeyPair::generate().unwrap();
-        Self { certificate: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+        Self { certificate: params.self_signed(key).unwrap().pem(), key: key.serialize_pem() }
     }
 
     fn write(&self, directory: &Path) {

@@ -110,13 +110,20 @@ fn a_session_goes_on_without_its_token_as_who_it_was() {
 }
 
 #[test]
-fn an_anonymous_session_goes_on_too_also_where_none_may_begin() {
+fn an_anonymous_session_goes_on_too_but_not_where_none_may_begin() {
     let mut world = World::new();
     let (first, _) = world.connected();
-    world.tokens.refuses_anonymous.store(true, Ordering::Relaxed);
+    let session = world.lines.session.get();
     world.hub.lost(first);
-    let (_, client) = resume(&mut world, None);
+    let (second, client) = resume(&mut world, None);
     assert_eq!(client.lines(), ["0:1 connected resumed"]);
+    assert_eq!(world.lines.session.get(), session);
+    world.hub.lost(second);
+    world.tokens.refuses_anonymous.store(true, Ordering::Relaxed);
+    let (_, client) = resume(&mut world, None);
+    assert_eq!(client.lines(), ["0:1 bad_token"]);
+    let (_, client) = resume(&mut world, Some("alice"));
+    assert_eq!(client.lines(), ["0:1 connected alice until 1000000"], "with a token a new one begins");
 }
 
 #[test]

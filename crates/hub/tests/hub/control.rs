@@ -1,8 +1,11 @@
 //! What other nodes, and backends through them, order.
 
+use std::time::Duration;
+
 use ullim_broker::{Control, Relayed};
 use ullim_hub::Reading;
 use ullim_protocol::command::{Command, Subscribe};
+use ullim_protocol::session::SessionId;
 
 use crate::fakes::{World, joined, name, published, subscribe, subscribe_many};
 
@@ -67,4 +70,46 @@ fn a_subscription_that_is_ended_before_its_answer_is_refused() {
     world.finish();
     assert!(client.lines().is_empty());
     assert_eq!((world.hub.counters().subscriptions, world.hub.counters().channels), (0, 0));
+}
+
+#[test]
+fn orders_that_look_at_every_connection_are_bounded_in_a_batch() {
+    let mut world = World::new();
+    for _ in 0..100 {
+        world.connected();
+    }
+    world.subscribed("chat:a");
+    for order in [disconnect("nobody"), unsubscribe("nobody", "chat:a")] {
+        let orders = vec![order; 60_000];
+        let taken = world.hub.relay(&orders);
+        assert!((20..200).contains(&taken), "{taken} times a hundred connections");
+    }
+    let elsewhere = vec![unsubscribe("nobody", "chat:b"); 60_000];
+    assert!((10_000..20_000).contains(&world.hub.relay(&elsewhere)), "one that concerns nobody is cheap");
+}
+
+#[test]
+fn an_order_for_others_leaves_a_batch_in_one_piece() {
+    let mut world = World::new();
+    let (_, client) = world.subscribed("chat:a");
+    let replace = Relayed::Control(Control::Replace { session: SessionId([7; 16]), keep: 1 }.into());
+    world.relay(&[published("chat:a", "1"), replace, unsubscribe("alice", "chat:b"), published("chat:a", "2")]);
+    assert_eq!(client.lines(), ["0:chat:a 1", "0:chat:a 2"]);
+    assert_eq!(client.writes(), 1);
+}
+
+#[test]
+fn what_expires_at_once_ends_a_part_at_a_time() {
+    let mut world = World::new();
+    for _ in 0..3000 {
+        world.connected_as("alice@500");
+    }
+    world.broker.set_seconds(500);
+    let mut ended = Vec::new();
+    for _ in 0..4 {
+        world.wait(Duration::from_secs(1));
+        ended.push((world.hub.counters().ended.get(&4005).copied(), world.hub.is_behind()));
+    }
+    let expected = [(Some(1024), true), (Some(2048), true), (Some(3000), false), (Some(3000), false)];
+    assert_eq!(ended, expected);
 }

@@ -145,6 +145,28 @@ fn a_slow_reader_gets_the_rest_in_order_when_it_reads_again() {
 }
 
 #[test]
+fn whoever_closes_still_gets_what_was_on_its_way() {
+    let mut world = World::new();
+    let answer = |out: &mut Vec<u8>| out.extend_from_slice(b"closed\n");
+    let (id, client) = world.subscribed("chat:a");
+    world.hub.closed_by_peer(id, 1000, answer);
+    assert_eq!(client.lines(), ["closed"]);
+    assert!(world.hub.outlet(id).is_none(), "all is out");
+    let (id, client) = world.subscribed("chat:a");
+    client.holds_back(true);
+    world.hub.closed_by_peer(id, 1000, answer);
+    assert!(world.hub.outlet(id).is_some() && !client.is_finished(), "it was taken, but is not out");
+    client.holds_back(false);
+    world.hub.writable(id);
+    assert!(client.is_finished());
+    let (id, client) = world.subscribed("chat:a");
+    client.holds_back(true);
+    world.hub.closed_by_peer(id, 1000, answer);
+    world.wait(std::time::Duration::from_secs(6));
+    assert!(world.hub.outlet(id).is_none(), "a peer that takes nothing is not waited for for ever");
+}
+
+#[test]
 fn who_does_not_read_is_closed_and_the_others_hear_all() {
     let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
     let (slow, stalled) = world.subscribed("chat:a");

@@ -142,6 +142,26 @@ fn the_members_come_with_the_reply_where_they_are_wanted() {
 }
 
 #[test]
+fn one_command_is_answered_with_so_many_lists_and_no_more() {
+    let mut world = World::new();
+    let (id, client) = world.connected_as("alice");
+    let names: Vec<String> = (0..20).map(|number| format!("room:{number:02}")).collect();
+    let wanted = names.iter().map(|name| Subscribe { presence: true, ..Subscribe::plain(name) });
+    world.say_as(id, 5, Command::SubscribeMany(wanted.chain([Subscribe::plain("room:20")]).collect()));
+    let confirmed: Vec<_> = names.iter().map(String::as_str).chain(["room:20"]).map(joined).collect();
+    world.relay(&confirmed);
+    world.finish();
+    let line = client.lines().pop().unwrap();
+    assert_eq!((line.matches(" ok []").count(), line.matches("bad_message").count()), (16, 4), "{line}");
+    assert!(line.contains("room:15 ok []") && line.contains("room:16 bad_message") && line.ends_with("room:20 ok"));
+    assert_eq!(world.hub.counters().subscriptions, 17);
+    world.say_as(id, 6, with_members("room:16"));
+    world.relay(&[joined("room:16")]);
+    world.finish();
+    assert_eq!(client.lines(), ["0:6 Subscribe []"]);
+}
+
+#[test]
 fn a_list_that_fails_takes_back_what_has_begun_but_not_what_stood() {
     let mut world = World::new();
     world.presence.fails_to_list.store(true, Ordering::Relaxed);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use ullim_auth::Secret;
 use ullim_gateway::Page;
+use ullim_protocol::user;
 
 use crate::token;
 
@@ -104,16 +105,11 @@ fn answer(status: u16, content_type: &'static str, body: String) -> Page {
     Page { status, content_type, body: Cow::Owned(body.into_bytes()) }
 }
 
-fn check_name(name: &str) -> Result<(), &'static str> {
+fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() || name.chars().count() > MAX_NAME {
-        Err("a name has 1 to 64 characters: /token?user=NAME")
-    } else if name.starts_with('~') {
-        Err("a name does not begin with \"~\": that is how anonymous sessions are called")
-    } else if name.chars().any(char::is_control) {
-        Err("a name has no control characters")
-    } else {
-        Ok(())
+        return Err("a name has 1 to 64 characters: /token?user=NAME".to_owned());
     }
+    user::check(name).map_err(|error| error.to_string())
 }
 
 /// Redis' password is not public, as all else here is.

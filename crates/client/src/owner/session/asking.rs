@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use ullim_protocol::codes::{self, ErrorCode};
+use ullim_protocol::presence::MAX_LISTS;
 
 use super::{Pending, Session};
 use crate::client::{Answer, Command, CommandError};
@@ -86,7 +87,7 @@ impl Session<'_> {
         let mut rest = due.as_slice();
         while !rest.is_empty() {
             let id = self.next_id();
-            let mut count = rest.len().min(BATCH).min(self.limits.subscriptions.unwrap_or(BATCH).max(1));
+            let mut count = with_few_lists(rest).min(BATCH).min(self.limits.subscriptions.unwrap_or(BATCH).max(1));
             let text = loop {
                 let fixed = |due: &Due| due.token.as_ref().and_then(|token| token.as_fixed().cloned());
                 let tokens: Vec<_> = rest[..count].iter().map(fixed).collect();
@@ -169,4 +170,10 @@ impl Session<'_> {
             _ = self.connection.outbound.send(Outbound::Text(text)) => Ok(()),
         }
     }
+}
+
+/// How many of these fit into one command, by the lists of members that are wanted.
+fn with_few_lists(due: &[Due]) -> usize {
+    let lists = due.iter().enumerate().filter(|(_, due)| due.presence);
+    lists.map(|(place, _)| place).nth(MAX_LISTS).unwrap_or(due.len())
 }

@@ -18,6 +18,7 @@ struct ClientState {
     finished: Cell<bool>,
     admitted: Cell<usize>,
     gathers: Cell<Option<usize>>,
+    holds_back: Cell<bool>,
 }
 
 impl Client {
@@ -42,6 +43,11 @@ impl Client {
         self.0.gathers.set(Some(buffers));
     }
 
+    /// Whether what it took has not left the outlet yet, as within TLS.
+    pub(crate) fn holds_back(&self, holds_back: bool) {
+        self.0.holds_back.set(holds_back);
+    }
+
     /// How often it was said that the client may be here.
     pub(crate) fn admitted(&self) -> usize {
         self.0.admitted.get()
@@ -62,6 +68,10 @@ impl Outlet for Client {
         self.0.written.borrow_mut().extend_from_slice(&offered[..taken]);
         self.0.writes.set(self.0.writes.get() + 1);
         Ok(taken)
+    }
+
+    fn is_flushed(&self) -> bool {
+        !self.0.holds_back.get()
     }
 
     fn admitted(&mut self) {

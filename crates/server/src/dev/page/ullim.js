@@ -122,6 +122,7 @@ export class Ullim extends EventTarget {
       if (socket !== this.#socket) return;
       this.#tokenIsStale = false;
       const session = await this.#call("connect", { token, resume: this.resume });
+      if (socket !== this.#socket) return;
       this.#refusals = 0;
       this.#connectedAt = Date.now();
       this.resume = session.resume;
@@ -145,9 +146,11 @@ export class Ullim extends EventTarget {
     const socket = this.#socket;
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      const late = () => this.#drop(socket, { code: 1006, reason: "the node did not answer" });
-      this.#pending.set(id, { name, resolve, reject, sentAt: Date.now(), timer: setTimeout(late, REPLY_TIMEOUT) });
+      if (!socket) throw new Error("not connected");
+      // It throws while the socket is connecting: then nothing may wait for a reply.
       socket.send(JSON.stringify({ id, [name]: body }));
+      const late = () => socket === this.#socket && this.#drop(socket, { code: 1006, reason: "the node did not answer" });
+      this.#pending.set(id, { name, resolve, reject, sentAt: Date.now(), timer: setTimeout(late, REPLY_TIMEOUT) });
     });
   }
 
@@ -219,14 +222,16 @@ export class Ullim extends EventTarget {
   /** Reads all members, page by page. Whoever comes or goes meanwhile comes and goes once more at the end. */
   async #readMembers(subscription, page) {
     const { channel, handlers } = subscription;
+    const socket = this.#socket;
     const asked = ++subscription.asked;
-    const isOver = () => asked !== subscription.asked || subscription !== this.#subscriptions.get(channel);
+    const isOver = () =>
+      socket !== this.#socket || asked !== subscription.asked || subscription !== this.#subscriptions.get(channel);
     const members = new Map();
     const ask = (cursor) => this.#call("presence", { channel, limit: 500, cursor });
     subscription.meanwhile = [];
     try {
       page ??= await ask();
-      for (;;) {
+      while (!isOver()) {
         for (const member of page.members) {
           const user = member.user ?? `~${member.session}`;
           members.set(user, { user, info: member.info });
@@ -277,6 +282,8 @@ export class Ullim extends EventTarget {
     for (const subscription of this.#subscriptions.values()) {
       if (subscription.stands) subscription.awaySince ??= this.#provenAt;
       subscription.stands = false;
+      // Whoever reads the members is too late.
+      subscription.meanwhile = undefined;
     }
     this.#tokenIsStale ||= code === TOKEN_EXPIRED;
     if (isFinal) return this.#become({ name: "closed", code, reason });
