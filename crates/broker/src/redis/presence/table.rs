@@ -61,7 +61,7 @@ pub(super) struct Table {
     unregistered: VecDeque<ChannelName>,
     /// Rooms that may be of no use any more.
     idle: Vec<ChannelName>,
-    /// Each room's `departure.next`, but for those that are just asked for.
+    /// When each room is due, but for those that Redis is being asked for.
     departures: BTreeSet<(Instant, ChannelName)>,
     members: u64,
     leaving: usize,
@@ -383,7 +383,7 @@ impl Table {
             .map(|(channel, _)| channel.clone())
             .collect();
         for channel in rooms {
-            self.depart_by(&channel, Instant::now(), Instant::now() + LEASE);
+            self.depart_by(&channel, Instant::now(), Instant::now());
         }
         for (channel, room) in &mut self.rooms {
             room.adopting = 0;

@@ -230,8 +230,8 @@ local function lapsed(value, time, args)
 end
 
 -- KEYS: nodes. ARGS: node, length of a lease, length of a claim, '1' for a new node, the node that it was before.
--- Returns what became of the lease (0 renewed, 1 renewed but lapsed before, 2 new, 3 lost), the replication id, the
--- revision, and the nodes whose lease has lapsed.
+-- Returns what became of the lease (0 renewed, 1 renewed but lapsed before or from the future, 2 new, 3 lost), the
+-- replication id, the revision, and the nodes whose lease has lapsed.
 local function renew(keys, args)
   local info = redis.call('INFO', 'replication')
   if string.match(info, 'role:(%a+)') ~= 'master' then
@@ -260,7 +260,7 @@ local function renew(keys, args)
     end
   elseif not own or string.find(own, ' ', 1, true) then
     state = 3
-  elseif time - lease(own) > tonumber(args[2]) then
+  elseif math.abs(time - lease(own)) > tonumber(args[2]) then
     state = 1
   end
   if state ~= 3 then

@@ -138,7 +138,7 @@ fn what_is_not_known_is_taken_out_and_what_is_wanted_is_not() {
 }
 
 #[test]
-fn deadlines_are_acted_on_until_the_last_of_ours() {
+fn deadlines_are_acted_on_until_the_last_of_ours_has_long_passed() {
     let mut table = table();
     let now = Instant::now();
     table.away(&channel(), 100 * MS, now);
@@ -147,14 +147,41 @@ fn deadlines_are_acted_on_until_the_last_of_ours() {
     assert!(table.take_idle().is_empty());
     let later = now + 110 * MS;
     assert_eq!(table.take_departures(later, 9), [channel()]);
+    assert_eq!(table.next_departure(), None);
     table.departed(&channel(), Some(190 * MS), later);
+    // Redis' clock is behind ours, or somebody else is away.
     let last = now + 310 * MS;
     assert_eq!(table.take_departures(last, 9), [channel()]);
+    table.departed(&channel(), Some(3000 * MS), last);
+    assert_eq!(table.take_departures(last + 3010 * MS, 9), [channel()]);
+    table.departed(&channel(), Some(60_000 * MS), last + 3010 * MS);
+    let end = last + 10_000 * MS;
+    assert_eq!(table.take_departures(end, 9), [channel()]);
     // Somebody else's.
-    table.departed(&channel(), Some(1000 * MS), last);
+    table.departed(&channel(), Some(50_000 * MS), end);
     assert_eq!(table.next_departure(), None);
     assert!(table.take_idle().is_empty(), "it was never registered");
     assert!(table.rooms.is_empty());
+}
+
+#[test]
+fn more_who_are_due_are_asked_for_however_late_it_is() {
+    let mut table = table();
+    let now = Instant::now();
+    table.away(&channel(), 100 * MS, now);
+    for minutes in 1..4 {
+        let later = now + minutes * 60_000 * MS;
+        assert_eq!(table.take_departures(later, 9), [channel()]);
+        table.departed(&channel(), Some(Duration::ZERO), later);
+    }
+    let later = now + 300_000 * MS;
+    assert_eq!(table.take_departures(later, 9), [channel()]);
+    // Somebody leaves while Redis is being asked.
+    table.away(&channel(), 100 * MS, later);
+    table.departed(&channel(), None, later);
+    assert_eq!(table.take_departures(later + 110 * MS, 9), [channel()]);
+    table.departed(&channel(), None, later + 110 * MS);
+    assert_eq!(table.next_departure(), None);
 }
 
 #[test]
