@@ -130,6 +130,10 @@ impl Keeper {
         self.table().name()
     }
 
+    fn node(&self) -> Arc<str> {
+        self.table().node()
+    }
+
     fn begin_anew(&self) {
         self.table().rename(random_name());
     }
@@ -194,12 +198,12 @@ async fn supervise(shared: &Shared) {
                 let broken = serve(shared, connection, lease).await;
                 keeper.link.send_replace(None);
                 keeper.settled.notify_waiters();
+                keeper.table().broken();
                 backoff.stood(since, Instant::now());
                 broken
             }
             Err(broken) => broken,
         };
-        keeper.table().broken();
         keeper.standing.down(&shared.address, &reason);
         sleep(backoff.next()).await;
     }

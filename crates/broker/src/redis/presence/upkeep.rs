@@ -39,7 +39,7 @@ async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result
     loop {
         let sweep = std::mem::take(&mut shared.keeper.chores().sweep);
         if sweep {
-            clean(shared, connection, &shared.keeper.name().node, Whose::Own).await?;
+            clean(shared, connection, &shared.keeper.node(), Whose::Own).await?;
         }
         let Some(node) = shared.keeper.chores().dead.pop_front() else {
             return Ok(());

@@ -77,18 +77,14 @@ pub(super) async fn add_channels(
     connection: &mut MultiplexedConnection,
     channels: &[ChannelName],
 ) -> Result<bool, Broken> {
-    let node = shared.keeper.name().node;
+    let node = shared.keeper.node();
     let mut command = redis::cmd("SADD");
     command.arg(shared.names.node_channels(&node));
     command.arg(channels.iter().map(ChannelName::as_str).collect::<Vec<_>>());
-    match calls::one::<u64>(shared, connection, &command).await? {
-        Ok(_) => shared.keeper.table().registered(&node, channels),
-        Err(refusal) => {
-            complain(shared, refusal.as_str());
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let added = calls::one::<u64>(shared, connection, &command).await?;
+    let added = added.inspect_err(|refusal| complain(shared, refusal.as_str())).is_ok();
+    shared.keeper.table().registered(&node, channels, added);
+    Ok(added)
 }
 
 async fn write(shared: &Shared, connection: &mut MultiplexedConnection, orders: Vec<Order>) -> Result<(), Broken> {
@@ -196,7 +192,7 @@ pub(super) async fn pending(
 
 /// Takes rooms that are of no use any more from the node's channels.
 async fn unregister(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
-    let node = shared.keeper.name().node;
+    let node = shared.keeper.node();
     let channels = shared.keeper.table().take_idle();
     for chunk in channels.chunks(BATCH) {
         let mut command = redis::cmd("SREM");

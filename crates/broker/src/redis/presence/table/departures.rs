@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 
-use super::room::room;
 use super::{LEASE, Table};
 
 /// How much later than a deadline Redis is asked to act on it, so that it has passed there too.
@@ -38,7 +37,7 @@ impl Table {
     }
 
     pub(super) fn depart_by(&mut self, channel: &ChannelName, next: Instant, last: Instant) {
-        let room = room(&mut self.rooms, &mut self.unregistered, channel);
+        let room = self.rooms.open(channel);
         let last = room.departure.map_or(last, |known| known.last.max(last));
         let due = match room.departure.map(|known| known.state) {
             Some(State::Due(known)) => known.min(next),
@@ -60,7 +59,7 @@ impl Table {
                 self.departures.insert((due, channel.clone()));
             }
             Some(_) => {}
-            None => self.idle.push(channel.clone()),
+            None => self.rooms.spare(channel),
         }
     }
 
@@ -110,7 +109,7 @@ impl Table {
 
     /// The room is kept until [`adopted`](Self::adopted).
     pub(in crate::redis::presence) fn adopt(&mut self, channel: &ChannelName) {
-        room(&mut self.rooms, &mut self.unregistered, channel).adopting += 1;
+        self.rooms.open(channel).adopting += 1;
     }
 
     /// The deadlines in the room are for this node to act on too: between the first and the last.
@@ -122,10 +121,10 @@ impl Table {
     ) {
         if let Some(room) = self.rooms.get_mut(channel) {
             room.adopting = room.adopting.saturating_sub(1);
-            self.idle.push(channel.clone());
         }
-        if let Some((first, last)) = deadlines {
-            self.depart_by(channel, now + first, now + last);
+        match deadlines {
+            Some((first, last)) => self.depart_by(channel, now + first, now + last),
+            None => self.rooms.spare(channel),
         }
     }
 }

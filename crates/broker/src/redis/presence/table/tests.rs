@@ -29,8 +29,8 @@ fn table() -> Table {
 /// Registers what is to be registered, and takes all orders.
 fn take(table: &mut Table) -> Vec<Order> {
     let channels = table.take_unregistered(100);
-    let node = table.name().node;
-    table.registered(&node, &channels);
+    let node = table.node();
+    table.registered(&node, &channels, true);
     table.take(100)
 }
 
@@ -68,7 +68,8 @@ fn changes_of_one_place_are_told_as_one() {
     table.leave(&channel(), SessionId([1; 16]), Claim(3));
     assert_eq!((told(&mut table), table.members()), (vec!["n1 out alice".to_owned()], 0));
     assert_eq!(table.take_idle(), [channel()]);
-    assert!(table.is_settled() && table.rooms.is_empty());
+    table.unregistered(&[channel()]);
+    assert!(table.is_settled() && table.rooms.len() == 0);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn who_leaves_before_anything_was_sent_was_never_there() {
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(told(&mut table), [""; 0]);
     table.take_idle();
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn deadlines_are_acted_on_until_the_last_of_ours_has_long_passed() {
     table.departed(&channel(), Some(50_000 * MS), end);
     assert_eq!(table.next_departure(), None);
     assert!(table.take_idle().is_empty(), "it was never registered");
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
 }
 
 #[test]
@@ -194,12 +195,12 @@ fn a_room_that_is_taken_off_the_list_and_wanted_again_is_put_on_it_again() {
     let idle = table.take_idle();
     table.adopt(&channel());
     let adopted = table.take_unregistered(9);
-    table.registered("n1", &adopted);
+    table.registered("n1", &adopted, true);
     table.unregistered(&idle);
     assert_eq!(table.take_unregistered(9), [channel()]);
     table.adopted(&channel(), None, Instant::now());
     table.take_idle();
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
 }
 
 #[test]
@@ -220,4 +221,54 @@ fn only_what_redis_has_confirmed_is_repeated_as_such() {
     let taken = take(&mut table).pop().unwrap();
     assert!(!table.entered(&taken, 0), "another node has it");
     assert_eq!(table.members(), 1);
+}
+
+#[test]
+fn nothing_piles_up_while_the_link_is_down() {
+    let mut table = table();
+    let _stays = table.enter(entry(1, 1));
+    told(&mut table);
+    table.broken();
+    for claim in 2..1000 {
+        let mut other = entry(2, claim);
+        other.channel = ChannelName::parse(&format!("room:{claim}")).unwrap();
+        let left = other.channel.clone();
+        // A subscription that is refused, for it cannot enter; and one that comes back.
+        let _refused = table.enter(other);
+        table.leave(&left, SessionId([2; 16]), Claim(claim));
+        let _back = table.enter(entry(3, claim));
+        table.leave(&channel(), SessionId([3; 16]), Claim(claim));
+    }
+    assert_eq!((table.rooms.len(), table.due.len(), table.members()), (1, 0, 1));
+    assert_eq!(table.take_unregistered(9), []);
+    table.reassert();
+    assert_eq!(told(&mut table), ["n1 in 1 since 7 n1"]);
+}
+
+#[test]
+fn orders_are_found_behind_any_number_of_places_that_are_gone() {
+    let mut table = table();
+    for session in 1..200 {
+        let _gone = table.enter(entry(session, 1));
+    }
+    for session in 1..199 {
+        table.leave(&channel(), SessionId([session; 16]), Claim(1));
+    }
+    let channels = table.take_unregistered(9);
+    table.registered("n1", &channels, true);
+    assert_eq!(table.take(10).len(), 1);
+}
+
+#[test]
+fn a_room_that_is_left_while_redis_adds_it_is_taken_off_the_list_again() {
+    let mut table = table();
+    let _one = table.enter(entry(1, 1));
+    let channels = table.take_unregistered(9);
+    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.registered("n1", &channels, true);
+    assert!(!table.is_settled());
+    let idle = table.take_idle();
+    assert_eq!((idle.len(), table.is_settled()), (1, false));
+    table.unregistered(&idle);
+    assert!(table.is_settled() && table.rooms.len() == 0);
 }
