@@ -165,7 +165,12 @@ impl Table {
 
     /// Takes out a session that nobody here wants, unless somebody does.
     pub(super) fn forget(&mut self, channel: &ChannelName, session: SessionId, user: Arc<str>, grace: Duration) {
-        if self.place(channel, session).is_none() && self.leaving < MAX_LEAVING {
+        if self.place(channel, session).is_some() {
+            return;
+        }
+        if self.leaving >= MAX_LEAVING {
+            self.is_overflowed = true;
+        } else {
             let place = Place::new(Wanted::Out { user, grace }, Known::InDoubt);
             self.rooms.open(channel).places.insert(session, place);
             self.leaving += 1;

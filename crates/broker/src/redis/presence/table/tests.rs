@@ -272,3 +272,14 @@ fn a_room_that_is_left_while_redis_adds_it_is_taken_off_the_list_again() {
     table.unregistered(&idle);
     assert!(table.is_settled() && table.rooms.len() == 0);
 }
+
+#[test]
+fn what_does_not_fit_among_the_leavers_is_looked_for_later() {
+    let mut table = table();
+    for number in 0..=MAX_LEAVING as u128 {
+        table.forget(&channel(), SessionId(number.to_be_bytes()), "bob".into(), MS);
+    }
+    assert_eq!((table.leaving, table.take_overflow()), (MAX_LEAVING, false));
+    while !told(&mut table).is_empty() {}
+    assert_eq!((table.leaving, table.take_overflow(), table.take_overflow()), (0, true, false));
+}
