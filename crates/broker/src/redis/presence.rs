@@ -169,7 +169,7 @@ impl Keeper {
 
     fn retry(&self) {
         let mut table = self.table();
-        table.retry();
+        table.retry(Instant::now());
         let overflowed = table.take_overflow();
         drop(table);
         self.changed.notify_one();

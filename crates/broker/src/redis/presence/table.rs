@@ -32,6 +32,11 @@ use crate::{Claim, Entry, PresenceError};
 /// The most sessions that are to be taken out. What exceeds it is found later, by looking for it in Redis.
 const MAX_LEAVING: usize = 65_536;
 
+/// How long after another node was found to have a place it is asked for again, and how often. The other may have no use
+/// for it: it finds that out after its own outage, or is dead, and its lease lapses.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASK_TIMES: u32 = 15;
+
 /// How many former names of the node are remembered.
 const FORMER: usize = 8;
 
@@ -64,6 +69,8 @@ pub(super) struct Table {
     due: Due,
     /// Places that Redis refused, to be tried again.
     refused: Vec<(ChannelName, SessionId)>,
+    /// Places that another node has, and when they are to be asked for again, the next first.
+    taken: VecDeque<(Instant, ChannelName, SessionId)>,
     /// When each room is due, but for those that Redis is being asked for.
     departures: BTreeSet<(Instant, ChannelName)>,
     members: u64,
@@ -105,6 +112,7 @@ impl Table {
             rooms: Rooms::default(),
             due: Due::default(),
             refused: Vec::new(),
+            taken: VecDeque::new(),
             departures: BTreeSet::new(),
             members: 0,
             leaving: 0,
@@ -212,7 +220,7 @@ impl Table {
         }
     }
 
-    /// What to tell Redis next. Each order is to be given back, as [`entered`](Self::entered), [`left`](Self::left),
+    /// What to tell Redis next. Each order is to be given back, as [`entered`](Self::entered), [`taken`](Self::taken), [`left`](Self::left),
     /// [`refuse`](Self::refuse) or [`again`](Self::again).
     pub(super) fn take(&mut self, max: usize) -> Vec<Order> {
         let mut orders = Vec::new();
@@ -257,21 +265,42 @@ impl Table {
     /// Says whether it was there before, and is again.
     pub(super) fn entered(&mut self, order: &Order, since: u64) -> bool {
         self.in_flight -= 1;
-        let is_current = *order.node == *self.name.node;
         let Some(place) = self.place(&order.channel, order.session) else {
             return false;
         };
-        // Another node's by now: this one waits for its own end.
-        let is_taken = since == 0;
-        if !is_taken {
-            place.since = since;
+        place.since = since;
+        match self.current(order) {
+            Some(place) => {
+                place.answer(&Ok(()));
+                let was_repeated = place.is_repeated();
+                place.known = Known::Confirmed;
+                was_repeated
+            }
+            None => false,
         }
-        if !is_current || place.version != order.version {
-            return false;
-        }
+    }
+
+    /// Redis has another node's entry. This one is repeated later, for as long as that may be a mistake.
+    pub(super) fn taken(&mut self, order: Order, now: Instant) {
+        self.in_flight -= 1;
+        let Some(place) = self.current(&order) else {
+            return;
+        };
         place.answer(&Ok(()));
-        let known = if is_taken { Known::Anothers { times: 1 } } else { Known::Confirmed };
-        std::mem::replace(&mut place.known, known) == Known::Suspect && !is_taken
+        let times = match place.known {
+            Known::Anothers { times } => times + 1,
+            _ => 1,
+        };
+        place.known = Known::Anothers { times };
+        if times < ASK_TIMES {
+            self.taken.push_back((now + ASK_AGAIN, order.channel, order.session));
+        }
+    }
+
+    /// The place, if what was ordered is still wanted.
+    fn current(&mut self, order: &Order) -> Option<&mut Place> {
+        let is_current = *order.node == *self.name.node;
+        self.place(&order.channel, order.session).filter(|place| is_current && place.version == order.version)
     }
 
     pub(super) fn left(&mut self, order: &Order) {
@@ -299,8 +328,13 @@ impl Table {
         self.queue(&order.channel, order.session);
     }
 
-    /// Tries again what was refused.
-    pub(super) fn retry(&mut self) {
+    /// Tries again what was refused, or another node's.
+    pub(super) fn retry(&mut self, now: Instant) {
+        while let Some((_, channel, session)) = self.taken.pop_front_if(|(due, ..)| *due <= now) {
+            if self.place(&channel, session).is_some_and(|place| matches!(place.known, Known::Anothers { .. })) {
+                self.queue(&channel, session);
+            }
+        }
         for (channel, session) in std::mem::take(&mut self.refused) {
             if self.place(&channel, session).is_some() {
                 self.rooms.open(&channel);
@@ -311,7 +345,8 @@ impl Table {
 
     /// Everything is to be written again.
     pub(super) fn reassert(&mut self) {
-        let Self { rooms, due, .. } = self;
+        let Self { rooms, due, taken, .. } = self;
+        taken.clear();
         for (channel, room) in rooms.open_all() {
             for (session, place) in &mut room.places {
                 place.doubt();

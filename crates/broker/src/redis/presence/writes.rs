@@ -122,10 +122,10 @@ fn settle(shared: &Shared, orders: Vec<Order>, answers: Vec<Result<(Value, i64),
             table.away(&order.channel, Duration::from_millis(away), now);
         }
         match order.what {
-            What::Enter { .. } => {
-                let since = redis::from_redis_value(first).unwrap_or_default();
-                shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since)));
-            }
+            What::Enter { .. } => match redis::from_redis_value::<u64>(first) {
+                Ok(since) => shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since))),
+                Err(_) => table.taken(order, now),
+            },
             What::Leave { .. } => table.left(&order),
         }
     }

@@ -108,7 +108,7 @@ fn refusals_are_told_and_tried_again_while_it_is_wanted() {
     table.refuse(order, "OOM");
     assert_eq!(waiting.try_recv(), Ok(Err(PresenceError::Refused("OOM".to_owned()))));
     assert_eq!(told(&mut table), [""; 0]);
-    table.retry();
+    table.retry(Instant::now());
     assert_eq!(told(&mut table), ["n1 in 1 since 0"]);
 }
 
@@ -217,10 +217,39 @@ fn only_what_redis_has_confirmed_is_repeated_as_such() {
     table.reassert();
     let _resumed = table.enter(entry(1, 2));
     assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
+}
+
+#[test]
+fn what_another_node_has_is_asked_for_until_that_can_be_no_mistake() {
+    let mut table = table();
+    let mut now = Instant::now();
+    let _first = table.enter(entry(1, 1));
+    told(&mut table);
     table.reassert();
-    let taken = take(&mut table).pop().unwrap();
-    assert!(!table.entered(&taken, 0), "another node has it");
-    assert_eq!(table.members(), 1);
+    for times in 1..=ASK_TIMES {
+        let order = take(&mut table).pop().unwrap();
+        assert!(matches!(&order.what, What::Enter { names, .. } if names == " n1 "), "{times}: {order:?}");
+        table.taken(order, now);
+        table.retry(now + ASK_AGAIN - MS);
+        assert!(take(&mut table).is_empty());
+        now += ASK_AGAIN;
+        table.retry(now);
+    }
+    assert!(take(&mut table).is_empty());
+    table.reassert();
+    let order = take(&mut table).pop().unwrap();
+    table.taken(order, now);
+    table.retry(now + ASK_AGAIN);
+    let order = take(&mut table).pop().unwrap();
+    assert!(table.entered(&order, 7), "it is ours again");
+    // Who comes anew takes it, whoever has it.
+    table.reassert();
+    let order = take(&mut table).pop().unwrap();
+    table.taken(order, now);
+    let _second = table.enter(entry(1, 2));
+    assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
+    table.retry(now + ASK_AGAIN);
+    assert!(take(&mut table).is_empty());
 }
 
 #[test]
