@@ -138,8 +138,8 @@ impl Keeper {
         self.table().rename(random_name());
     }
 
-    fn renewed(&self, asked: Instant) {
-        self.table().renewed(asked);
+    fn renewed(&self, asked: Instant, time: u64) {
+        self.table().renewed(asked, time);
         self.changed.notify_one();
     }
 

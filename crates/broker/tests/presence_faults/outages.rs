@@ -98,8 +98,8 @@ async fn an_older_library_is_replaced_and_a_newer_one_is_kept() {
     let server = RedisServer::start().await;
     let library = include_str!("../../src/redis/presence/ullim.lua");
     let revision = async || server.run::<(u64, String)>(&["FCALL", "ullim_revision", "1", "ullim:nodes"]).await.0;
-    for (loaded, expected) in [(0, 1), (7, 7)] {
-        let other = library.replace("local REVISION = 1", &format!("local REVISION = {loaded}"));
+    for (loaded, expected) in [(1, 2), (7, 7)] {
+        let other = library.replace("local REVISION = 2", &format!("local REVISION = {loaded}"));
         server.run::<String>(&["FUNCTION", "LOAD", "REPLACE", &other]).await;
         let node = node(&server).await;
         enter(&*node, "a", 1, "alice").await;

@@ -60,11 +60,20 @@ impl Name {
     }
 }
 
+/// How long others take this node for alive.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    /// When the renewal was asked for.
+    asked: Instant,
+    /// Until when it holds, by Redis' clock, in Unix milliseconds.
+    until: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     name: Name,
-    /// When the last renewal that succeeded was asked for.
-    renewed: Option<Instant>,
+    /// As it was last renewed.
+    lease: Option<Lease>,
     rooms: Rooms,
     due: Due,
     /// Places that Redis refused, to be tried again.
@@ -92,11 +101,13 @@ pub(super) struct Order {
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// With the names of the node, if it has been in the channel already.
+    /// With the names of the node if this is a repetition.
     Enter {
         entry: Arc<Entry>,
         since: u64,
         names: String,
+        /// After which Redis is to refuse it: others may have taken the node for dead.
+        lease_end: u64,
     },
     Leave {
         user: Arc<str>,
@@ -108,7 +119,7 @@ impl Table {
     pub(super) fn new(node: Arc<str>) -> Self {
         Self {
             name: Name { node, is_new: true, before: VecDeque::new() },
-            renewed: None,
+            lease: None,
             rooms: Rooms::default(),
             due: Due::default(),
             refused: Vec::new(),
@@ -221,10 +232,11 @@ impl Table {
     }
 
     /// What to tell Redis next. Each order is to be given back, as [`entered`](Self::entered), [`taken`](Self::taken), [`left`](Self::left),
-    /// [`refuse`](Self::refuse) or [`again`](Self::again).
+    /// [`refuse`](Self::refuse), [`late`](Self::late) or [`again`](Self::again).
     pub(super) fn take(&mut self, max: usize) -> Vec<Order> {
         let mut orders = Vec::new();
         let mut early = Vec::new();
+        let lease_end = self.lease.map_or(0, |lease| lease.until);
         while orders.len() < max
             && let Some((turn, (channel, session))) = self.due.pop()
         {
@@ -250,7 +262,7 @@ impl Table {
             let what = match &place.wanted {
                 Wanted::In(entry) => {
                     let names = if place.is_repeated() { self.name.all() } else { String::new() };
-                    What::Enter { entry: Arc::clone(entry), since: place.since, names }
+                    What::Enter { entry: Arc::clone(entry), since: place.since, names, lease_end }
                 }
                 Wanted::Out { user, grace } => What::Leave { user: Arc::clone(user), grace: *grace },
             };
@@ -384,15 +396,22 @@ impl Table {
         Arc::clone(&self.name.node)
     }
 
-    /// The node's lease was renewed; that was asked for at `asked`.
-    pub(super) fn renewed(&mut self, asked: Instant) {
+    /// The node's lease was renewed at `time` by Redis' clock, in Unix milliseconds; that was asked for at `asked`.
+    pub(super) fn renewed(&mut self, asked: Instant, time: u64) {
         self.name.is_new = false;
-        self.renewed = Some(asked);
+        self.lease = Some(Lease { asked, until: time.saturating_add(LEASE.as_millis() as u64) });
+    }
+
+    /// Redis got the order when the lease was over: it was not done, and nothing is to be written before the next
+    /// renewal.
+    pub(super) fn late(&mut self, order: &Order) {
+        self.lease = None;
+        self.again(order);
     }
 
     /// The link broke: the answers to what was sent will not come.
     pub(super) fn broken(&mut self) {
-        self.renewed = None;
+        self.lease = None;
         self.in_flight = 0;
         self.rooms.broken();
         let now = Instant::now();
@@ -403,7 +422,7 @@ impl Table {
 
     /// Whether others still take this node for alive. If not, nothing may be written in its name.
     pub(super) fn is_leased(&self, now: Instant) -> bool {
-        self.renewed.is_some_and(|renewed| now.saturating_duration_since(renewed) < LEASE)
+        self.lease.is_some_and(|lease| now.saturating_duration_since(lease.asked) < LEASE)
     }
 
     /// Rooms in which the node has nothing to do any more: they are to be taken from its channels. They are forgotten.

@@ -122,9 +122,12 @@ fn settle(shared: &Shared, orders: Vec<Order>, answers: Vec<Result<(Value, i64),
             table.away(&order.channel, Duration::from_millis(away), now);
         }
         match order.what {
-            What::Enter { .. } => match redis::from_redis_value::<u64>(first) {
-                Ok(since) => shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since))),
-                Err(_) => table.taken(order, now),
+            What::Enter { .. } => match entered(first) {
+                Entered::Since(since) => {
+                    shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since)));
+                }
+                Entered::Anothers => table.taken(order, now),
+                Entered::Late => table.late(&order),
             },
             What::Leave { .. } => table.left(&order),
         }
@@ -132,15 +135,32 @@ fn settle(shared: &Shared, orders: Vec<Order>, answers: Vec<Result<(Value, i64),
     library_is_gone
 }
 
+/// What Redis says of an enter.
+enum Entered {
+    Since(u64),
+    /// Another node has the place.
+    Anothers,
+    /// The lease was over.
+    Late,
+}
+
+fn entered(answer: Value) -> Entered {
+    let answer: String = redis::from_redis_value(answer).unwrap_or_default();
+    match answer.as_str() {
+        "late" => Entered::Late,
+        since => since.parse().map_or(Entered::Anothers, Entered::Since),
+    }
+}
+
 fn call(shared: &Shared, order: &Order) -> Cmd {
     let channel = order.channel.as_str();
     let session = order.session.to_string();
     match &order.what {
-        What::Enter { entry, since, names } => {
+        What::Enter { entry, since, names, lease_end } => {
             let mut call = calls::on_channel(&shared.names, "ullim_enter", channel);
             let user = user_name(entry.user.as_ref(), entry.session);
             call.arg(session).arg(&*user).arg(entry::head(entry, &order.node)).arg(*since);
-            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry)).arg(names);
+            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry)).arg(names).arg(*lease_end);
             call
         }
         What::Leave { user, grace } => {

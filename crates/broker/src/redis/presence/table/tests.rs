@@ -39,7 +39,7 @@ fn told(table: &mut Table) -> Vec<String> {
     let mut told = Vec::new();
     for order in take(table) {
         match &order.what {
-            What::Enter { entry, since, names } => {
+            What::Enter { entry, since, names, .. } => {
                 let names = names.trim_end();
                 told.push(format!("{} in {} since {since}{names}", order.node, entry.claim.0));
                 table.entered(&order, 7);
@@ -311,4 +311,22 @@ fn what_does_not_fit_among_the_leavers_is_looked_for_later() {
     assert_eq!((table.leaving, table.take_overflow()), (MAX_LEAVING, false));
     while !told(&mut table).is_empty() {}
     assert_eq!((table.leaving, table.take_overflow(), table.take_overflow()), (0, true, false));
+}
+
+#[test]
+fn what_came_too_late_waits_for_the_next_renewal() {
+    let mut table = table();
+    let now = Instant::now();
+    table.renewed(now, 1_000_000);
+    let mut waiting = table.enter(entry(1, 1));
+    let order = take(&mut table).pop().unwrap();
+    assert!(matches!(order.what, What::Enter { lease_end: 1_004_000, .. }), "{order:?}");
+    assert!(table.is_leased(now));
+    table.late(&order);
+    assert!(!table.is_leased(now) && !table.is_settled() && waiting.try_recv().is_err());
+    // It is found dead, and begins anew.
+    table.rename("n2".into());
+    table.renewed(now, 1_009_000);
+    assert!(table.is_leased(now));
+    assert_eq!(told(&mut table), ["n2 in 1 since 0"]);
 }
