@@ -7,6 +7,8 @@
 mod churn;
 #[path = "presence_faults/contents.rs"]
 mod contents;
+#[path = "presence_faults/departures.rs"]
+mod departures;
 #[path = "fixture/member.rs"]
 mod member;
 #[path = "presence_faults/nodes.rs"]

@@ -130,12 +130,16 @@ impl Keeper {
         self.table().name()
     }
 
+    fn node(&self) -> Arc<str> {
+        self.table().node()
+    }
+
     fn begin_anew(&self) {
         self.table().rename(random_name());
     }
 
-    fn renewed(&self, asked: Instant) {
-        self.table().renewed(asked);
+    fn renewed(&self, asked: Instant, time: u64) {
+        self.table().renewed(asked, time);
         self.changed.notify_one();
     }
 
@@ -165,7 +169,7 @@ impl Keeper {
 
     fn retry(&self) {
         let mut table = self.table();
-        table.retry();
+        table.retry(Instant::now());
         let overflowed = table.take_overflow();
         drop(table);
         self.changed.notify_one();
@@ -194,12 +198,12 @@ async fn supervise(shared: &Shared) {
                 let broken = serve(shared, connection, lease).await;
                 keeper.link.send_replace(None);
                 keeper.settled.notify_waiters();
+                keeper.table().broken();
                 backoff.stood(since, Instant::now());
                 broken
             }
             Err(broken) => broken,
         };
-        keeper.table().broken();
         keeper.standing.down(&shared.address, &reason);
         sleep(backoff.next()).await;
     }

@@ -8,7 +8,7 @@ use ullim_broker::{Broker, PayloadRules, Presence, PresenceError};
 use super::member::{answer, enter, entry, id, leave, members, occupancy, until_occupancy};
 use super::redis_server::RedisServer;
 use super::watcher::Watcher;
-use super::{config, node, until_equal, users};
+use super::{by_node, config, node, node_names, until_equal, users};
 
 /// Values that are no entries.
 fn forged() -> Vec<String> {
@@ -92,6 +92,31 @@ async fn a_redis_without_memory_lets_nobody_in_but_out() {
     watcher.hear(vec!["{a}-alice".to_owned()]).await;
     assert_eq!(occupancy(&*node, "a").await, (0, 0));
     assert_eq!(node.counters().reconnects, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_left_is_not_lost_because_redis_has_no_memory() {
+    let server = RedisServer::start().await;
+    let (survivor, dying) = (node(&server).await, node(&server).await);
+    let mut patient = entry("a", 1, "alice");
+    patient.grace = std::time::Duration::from_secs(60);
+    answer(dying.enter(patient)).await.unwrap();
+    let dead = by_node(&server, "a").await.into_keys().next().unwrap();
+    server.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
+    drop(dying);
+    until_occupancy(&*survivor, "a", (0, 0)).await;
+    // Her deadline is still to be found, for the next who claims what the node left.
+    let channels = format!("ullim:node:{dead}:channels");
+    let since = tokio::time::Instant::now();
+    while since.elapsed() < std::time::Duration::from_secs(1) {
+        assert_eq!(server.run::<Vec<String>>(&["SMEMBERS", &channels]).await, ["a"]);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    server.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    until_equal(0, async || server.run::<u64>(&["EXISTS", &channels]).await).await;
+    let [survivor] = &node_names(&server).await[..] else { panic!("one is left") };
+    let channels = format!("ullim:node:{survivor}:channels");
+    assert_eq!(server.run::<Vec<String>>(&["SMEMBERS", &channels]).await, ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

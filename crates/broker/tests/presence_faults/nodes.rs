@@ -157,3 +157,24 @@ async fn a_node_that_stood_still_enters_its_members_anew_under_another_name() {
     drop(pause);
     thread.join().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_entered_by_a_call_that_was_under_way_for_longer_than_the_lease() {
+    let server = RedisServer::start().await;
+    let _node = node(&server).await;
+    until_equal(1, async || node_names(&server).await.len()).await;
+    let watcher = Watcher::start(&server).await;
+    let (seconds, _): (u64, u64) = server.run(&["TIME"]).await;
+    let call = async |lease_end: u64| -> (String, i64) {
+        let (session, lease_end) = (id(1).to_string(), lease_end.to_string());
+        let (entry, event) = ("{\"user\":\"alice\",\"node\":\"n1\"", "{\"user\":\"alice\"}");
+        let mut call = vec!["FCALL", "ullim_enter", "3", "ullim:{a}:presence", "ullim:{a}:users", "ullim:{a}:leaving"];
+        call.extend(["ullim:{a}", &session, "alice", entry, "0", "5000", event, "", &lease_end]);
+        server.run(&call).await
+    };
+    assert_eq!(call((seconds - 1) * 1000).await, ("late".to_owned(), -1));
+    assert_eq!(users(&server, "a").await, BTreeMap::new());
+    let (since, _) = call((seconds + 60) * 1000).await;
+    assert!(since.parse::<u64>().unwrap() >= seconds * 1000);
+    watcher.hear(vec!["{a}+alice".to_owned()]).await;
+}

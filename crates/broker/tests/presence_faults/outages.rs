@@ -98,8 +98,8 @@ async fn an_older_library_is_replaced_and_a_newer_one_is_kept() {
     let server = RedisServer::start().await;
     let library = include_str!("../../src/redis/presence/ullim.lua");
     let revision = async || server.run::<(u64, String)>(&["FCALL", "ullim_revision", "1", "ullim:nodes"]).await.0;
-    for (loaded, expected) in [(0, 1), (7, 7)] {
-        let other = library.replace("local REVISION = 1", &format!("local REVISION = {loaded}"));
+    for (loaded, expected) in [(1, 2), (7, 7)] {
+        let other = library.replace("local REVISION = 2", &format!("local REVISION = {loaded}"));
         server.run::<String>(&["FUNCTION", "LOAD", "REPLACE", &other]).await;
         let node = node(&server).await;
         enter(&*node, "a", 1, "alice").await;
@@ -149,4 +149,24 @@ async fn what_comes_back_from_the_dead_is_removed_when_the_link_is_back() {
     sleep(GRACE).await;
     watcher.hear(vec!["{a}-bob".to_owned(), "{a}-alice".to_owned()]).await;
     until_equal(0, async || server.run::<Vec<String>>(&["KEYS", "ullim:node:*"]).await.len()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_that_another_node_had_by_mistake_is_entered_again() {
+    let server = RedisServer::start().await;
+    let node = node(&server).await;
+    enter(&*node, "a", 1, "alice").await;
+    // As after a failover that has lost how the session came here from another node.
+    let entry = "{\"user\":\"alice\",\"node\":\"other\",\"since\":1}";
+    server.run::<()>(&["HSET", "ullim:{a}:presence", &id(1).to_string(), entry]).await;
+    server.run::<()>(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    super::wait::until("reconnected", || node.counters().reconnects >= 2).await;
+    // After it, the first is known to be another's.
+    enter(&*node, "a", 2, "bob").await;
+    assert_eq!(by_node(&server, "a").await.get("other"), Some(&1));
+    // The other finds that it has no use for it.
+    server.run::<()>(&["HDEL", "ullim:{a}:presence", &id(1).to_string()]).await;
+    server.run::<()>(&["HDEL", "ullim:{a}:users", "alice"]).await;
+    until_occupancy(&*node, "a", (2, 2)).await;
+    assert_eq!(node_names(&server).await, by_node(&server, "a").await.into_keys().collect::<Vec<_>>());
 }

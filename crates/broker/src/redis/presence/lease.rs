@@ -29,7 +29,7 @@ pub(super) struct Lease {
 }
 
 /// What became of a lease.
-type Renewed = (u8, String, u64, Vec<String>);
+type Renewed = (u8, String, u64, Vec<String>, u64);
 
 const RENEWED: u8 = 0;
 const LAPSED: u8 = 1;
@@ -60,7 +60,7 @@ impl Lease {
 
     async fn renew(&mut self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
         let asked = Instant::now();
-        let (state, replication, revision, stale) = self.ask(shared, connection).await?;
+        let (state, replication, revision, stale, time) = self.ask(shared, connection).await?;
         let restored = replication != self.replication;
         self.replication = replication;
         match state {
@@ -74,7 +74,7 @@ impl Lease {
             LAPSED => self.steady_since = asked,
             _ => {}
         }
-        shared.keeper.renewed(asked);
+        shared.keeper.renewed(asked, time);
         if restored || matches!(state, LAPSED | NEW) {
             shared.keeper.reconcile();
         }
@@ -94,6 +94,7 @@ impl Lease {
             let mut call = calls::on_nodes(&shared.names, "ullim_renew");
             call.arg(&*name.node).arg(calls::millis(LEASE)).arg(calls::millis(CLAIM));
             call.arg(u8::from(name.is_new)).arg(name.before.front().map(|name| &**name).unwrap_or_default());
+            call.arg(1);
             match calls::one::<Renewed>(shared, connection, &call).await? {
                 Ok(renewed @ (RENEWED..=LOST, ..)) => return Ok(renewed),
                 Ok((state, ..)) => return Err(Broken(format!("an unknown state of the lease: {state}"))),

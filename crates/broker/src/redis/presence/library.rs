@@ -8,7 +8,7 @@ use crate::redis::Shared;
 const SOURCE: &str = include_str!("ullim.lua");
 
 /// The revision in the source.
-pub(super) const REVISION: u64 = 1;
+pub(super) const REVISION: u64 = 2;
 
 /// Makes sure that Redis has these functions, or newer ones, and that we may use them.
 pub(super) async fn ensure(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {

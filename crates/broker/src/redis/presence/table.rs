@@ -1,20 +1,28 @@
 //! The members that this node wants in Redis, and how far they are there. Pure: what Redis answers and the time are
 //! given. Whatever fails, this is the truth; Redis is brought to agree with it.
+//!
+//! * `place`: a session in a channel
+//! * `rooms`: channels, and which of them Redis knows as the node's
+//! * `due`: whose turn it is
+//! * `departures`: when somebody is to be told as gone
 
 mod departures;
-mod room;
+mod due;
+mod place;
+mod rooms;
 
 use std::collections::{BTreeSet, VecDeque, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::AHashMap;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
-use room::{Place, Room, Wanted, room};
+use due::Due;
+use place::{Known, Place, Wanted};
+use rooms::{Registration, Rooms};
 
 use super::entry;
 use super::lease::LEASE;
@@ -23,6 +31,11 @@ use crate::{Claim, Entry, PresenceError};
 
 /// The most sessions that are to be taken out. What exceeds it is found later, by looking for it in Redis.
 const MAX_LEAVING: usize = 65_536;
+
+/// How long after another node was found to have a place it is asked for again, and how often. The other may have no use
+/// for it: it finds that out after its own outage, or is dead, and its lease lapses.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const ASK_TIMES: u32 = 15;
 
 /// How many former names of the node are remembered.
 const FORMER: usize = 8;
@@ -47,21 +60,27 @@ impl Name {
     }
 }
 
+/// How long others take this node for alive.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    /// When the renewal was asked for.
+    asked: Instant,
+    /// Until when it holds, by Redis' clock, in Unix milliseconds.
+    until: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     name: Name,
-    /// When the last renewal that succeeded was asked for.
-    renewed: Option<Instant>,
-    rooms: AHashMap<ChannelName, Room>,
-    /// Places that Redis is to be told of, in turn.
-    due: VecDeque<(ChannelName, SessionId)>,
+    /// As it was last renewed.
+    lease: Option<Lease>,
+    rooms: Rooms,
+    due: Due,
     /// Places that Redis refused, to be tried again.
     refused: Vec<(ChannelName, SessionId)>,
-    /// Rooms that are to be among the node's channels.
-    unregistered: VecDeque<ChannelName>,
-    /// Rooms that may be of no use any more.
-    idle: Vec<ChannelName>,
-    /// Each room's `departure.next`, but for those that are just asked for.
+    /// Places that another node has, and when they are to be asked for again, the next first.
+    taken: VecDeque<(Instant, ChannelName, SessionId)>,
+    /// When each room is due, but for those that Redis is being asked for.
     departures: BTreeSet<(Instant, ChannelName)>,
     members: u64,
     leaving: usize,
@@ -82,11 +101,13 @@ pub(super) struct Order {
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// With the names of the node, if it has been in the channel already.
+    /// With the names of the node if this is a repetition.
     Enter {
         entry: Arc<Entry>,
         since: u64,
         names: String,
+        /// After which Redis is to refuse it: others may have taken the node for dead.
+        lease_end: u64,
     },
     Leave {
         user: Arc<str>,
@@ -98,12 +119,11 @@ impl Table {
     pub(super) fn new(node: Arc<str>) -> Self {
         Self {
             name: Name { node, is_new: true, before: VecDeque::new() },
-            renewed: None,
-            rooms: AHashMap::new(),
-            due: VecDeque::new(),
+            lease: None,
+            rooms: Rooms::default(),
+            due: Due::default(),
             refused: Vec::new(),
-            unregistered: VecDeque::new(),
-            idle: Vec::new(),
+            taken: VecDeque::new(),
             departures: BTreeSet::new(),
             members: 0,
             leaving: 0,
@@ -116,26 +136,22 @@ impl Table {
         let (answer, waiting) = oneshot::channel();
         let (channel, session) = (entry.channel.clone(), entry.session);
         let wanted = Wanted::In(Arc::new(entry));
-        let place = match self.place(&channel, session) {
-            Some(place) => {
-                let before = std::mem::replace(&mut place.wanted, wanted);
-                place.version += 1;
-                (place.is_written, place.is_suspect) = (false, false);
-                if let Wanted::Out { .. } = before {
+        let place = match self.rooms.open(&channel).places.entry(session) {
+            hash_map::Entry::Occupied(place) => {
+                let place = place.into_mut();
+                if let Wanted::Out { .. } = place.want(wanted) {
                     self.leaving -= 1;
                     self.members += 1;
                 }
-                self.place(&channel, session)
+                place
             }
-            None => {
+            hash_map::Entry::Vacant(place) => {
                 self.members += 1;
-                Some(self.insert(&channel, session, wanted, false))
+                place.insert(Place::new(wanted, Known::Unsent))
             }
         };
-        if let Some(place) = place {
-            place.waiting.retain(|waiting| !waiting.is_closed());
-            place.waiting.push(answer);
-        }
+        place.waiting.retain(|waiting| !waiting.is_closed());
+        place.waiting.push(answer);
         self.queue(&channel, session);
         waiting
     }
@@ -154,9 +170,8 @@ impl Table {
         let wanted = Wanted::Out { user: user_name(entry.user.as_ref(), session), grace: entry::grace(entry) };
         // Whoever waited for it waits no longer.
         place.waiting.clear();
-        place.wanted = wanted;
-        place.version += 1;
-        let was_sent = place.was_sent;
+        place.want(wanted);
+        let was_sent = place.known != Known::Unsent;
         self.members -= 1;
         self.leaving += 1;
         if !was_sent || full {
@@ -169,8 +184,14 @@ impl Table {
 
     /// Takes out a session that nobody here wants, unless somebody does.
     pub(super) fn forget(&mut self, channel: &ChannelName, session: SessionId, user: Arc<str>, grace: Duration) {
-        if self.place(channel, session).is_none() && self.leaving < MAX_LEAVING {
-            self.insert(channel, session, Wanted::Out { user, grace }, true);
+        if self.place(channel, session).is_some() {
+            return;
+        }
+        if self.leaving >= MAX_LEAVING {
+            self.is_overflowed = true;
+        } else {
+            let place = Place::new(Wanted::Out { user, grace }, Known::InDoubt);
+            self.rooms.open(channel).places.insert(session, place);
             self.leaving += 1;
             self.queue(channel, session);
         }
@@ -180,98 +201,75 @@ impl Table {
         self.rooms.get_mut(channel)?.places.get_mut(&session)
     }
 
-    fn insert(&mut self, channel: &ChannelName, session: SessionId, wanted: Wanted, was_sent: bool) -> &mut Place {
-        let place = Place {
-            wanted,
-            version: 0,
-            is_queued: false,
-            was_sent,
-            is_written: false,
-            is_suspect: false,
-            since: 0,
-            waiting: Vec::new(),
-        };
-        let room = room(&mut self.rooms, &mut self.unregistered, channel);
-        room.places.entry(session).insert_entry(place).into_mut()
-    }
-
     fn remove(&mut self, channel: &ChannelName, session: SessionId) {
-        if let Some(room) = self.rooms.get_mut(channel) {
-            self.leaving -= usize::from(room.places.remove(&session).is_some());
-            self.idle.push(channel.clone());
+        if let Some(room) = self.rooms.get_mut(channel)
+            && let Some(place) = room.places.remove(&session)
+        {
+            self.leaving -= 1;
+            self.due.forget(&place);
+            self.rooms.spare(channel);
         }
     }
 
     fn queue(&mut self, channel: &ChannelName, session: SessionId) {
-        if let Some(place) = self.rooms.get_mut(channel).and_then(|room| room.places.get_mut(&session))
-            && !std::mem::replace(&mut place.is_queued, true)
-        {
-            self.due.push_back((channel.clone(), session));
+        if let Some(place) = self.rooms.get_mut(channel).and_then(|room| room.places.get_mut(&session)) {
+            self.due.push(place, channel, session);
         }
     }
 
-    /// The next rooms to add to the node's channels, before anything is written in them.
+    /// The next rooms to add to the node's channels, before anything is written in them. Each is to be given back as
+    /// [`registered`](Self::registered).
     pub(super) fn take_unregistered(&mut self, max: usize) -> Vec<ChannelName> {
-        let mut taken = Vec::new();
-        while taken.len() < max {
-            let Some(channel) = self.unregistered.pop_front() else {
-                break;
-            };
-            if let Some(room) = self.rooms.get_mut(&channel) {
-                room.is_queued = false;
-                if !room.is_registered {
-                    taken.push(channel);
-                }
-            }
-        }
-        taken
+        self.rooms.take_unregistered(max)
     }
 
-    pub(super) fn registered(&mut self, node: &str, channels: &[ChannelName]) {
-        for channel in channels.iter().filter(|_| *node == *self.name.node) {
-            if let Some(room) = self.rooms.get_mut(channel) {
-                room.is_registered = true;
-            }
+    /// Redis has added rooms to the channels of `node`, or has refused to.
+    pub(super) fn registered(&mut self, node: &str, channels: &[ChannelName], done: bool) {
+        match done && *node == *self.name.node {
+            true => self.rooms.registered(channels),
+            false => self.rooms.not_registered(channels),
         }
     }
 
-    /// What to tell Redis next. Each order is to be given back, as [`entered`](Self::entered), [`left`](Self::left),
-    /// [`refuse`](Self::refuse) or [`again`](Self::again).
+    /// What to tell Redis next. Each order is to be given back, as [`entered`](Self::entered), [`taken`](Self::taken), [`left`](Self::left),
+    /// [`refuse`](Self::refuse), [`late`](Self::late) or [`again`](Self::again).
     pub(super) fn take(&mut self, max: usize) -> Vec<Order> {
         let mut orders = Vec::new();
-        for _ in 0..self.due.len().min(max) {
-            let Some((channel, session)) = self.due.pop_front() else {
-                break;
-            };
+        let mut early = Vec::new();
+        let lease_end = self.lease.map_or(0, |lease| lease.until);
+        while orders.len() < max
+            && let Some((turn, (channel, session))) = self.due.pop()
+        {
             let Some(room) = self.rooms.get_mut(&channel) else {
                 continue;
             };
             let Some(place) = room.places.get_mut(&session) else {
                 continue;
             };
-            if !room.is_registered {
-                match room.is_queued {
-                    true => self.due.push_back((channel, session)),
-                    false => {
-                        place.is_queued = false;
-                        place.answer(&Err(PresenceError::Unavailable));
-                        self.refused.push((channel, session));
-                    }
-                }
+            if room.registration == Registration::Queued {
+                early.push((turn, (channel, session)));
                 continue;
             }
-            place.is_queued = false;
-            place.was_sent = true;
+            place.turn = None;
+            if room.registration != Registration::Done {
+                place.answer(&Err(PresenceError::Unavailable));
+                self.refused.push((channel, session));
+                continue;
+            }
+            if place.known == Known::Unsent {
+                place.known = Known::InDoubt;
+            }
             let what = match &place.wanted {
                 Wanted::In(entry) => {
-                    let names = if place.is_suspect { self.name.all() } else { String::new() };
-                    What::Enter { entry: Arc::clone(entry), since: place.since, names }
+                    let names = if place.is_repeated() { self.name.all() } else { String::new() };
+                    What::Enter { entry: Arc::clone(entry), since: place.since, names, lease_end }
                 }
                 Wanted::Out { user, grace } => What::Leave { user: Arc::clone(user), grace: *grace },
             };
             let version = place.version;
             orders.push(Order { channel, session, node: Arc::clone(&self.name.node), what, version });
         }
+        self.due.put_back(early);
         self.in_flight = orders.len();
         orders
     }
@@ -279,28 +277,49 @@ impl Table {
     /// Says whether it was there before, and is again.
     pub(super) fn entered(&mut self, order: &Order, since: u64) -> bool {
         self.in_flight -= 1;
-        let is_current = *order.node == *self.name.node;
         let Some(place) = self.place(&order.channel, order.session) else {
             return false;
         };
-        // Another node's by now: this one waits for its own end.
-        let is_taken = since == 0;
-        if !is_taken {
-            place.since = since;
+        place.since = since;
+        match self.current(order) {
+            Some(place) => {
+                place.answer(&Ok(()));
+                let was_repeated = place.is_repeated();
+                place.known = Known::Confirmed;
+                was_repeated
+            }
+            None => false,
         }
-        if !is_current || place.version != order.version {
-            return false;
-        }
+    }
+
+    /// Redis has another node's entry. This one is repeated later, for as long as that may be a mistake.
+    pub(super) fn taken(&mut self, order: Order, now: Instant) {
+        self.in_flight -= 1;
+        let Some(place) = self.current(&order) else {
+            return;
+        };
         place.answer(&Ok(()));
-        place.is_written = true;
-        std::mem::take(&mut place.is_suspect) && !is_taken
+        let times = match place.known {
+            Known::Anothers { times } => times + 1,
+            _ => 1,
+        };
+        place.known = Known::Anothers { times };
+        if times < ASK_TIMES {
+            self.taken.push_back((now + ASK_AGAIN, order.channel, order.session));
+        }
+    }
+
+    /// The place, if what was ordered is still wanted.
+    fn current(&mut self, order: &Order) -> Option<&mut Place> {
+        let is_current = *order.node == *self.name.node;
+        self.place(&order.channel, order.session).filter(|place| is_current && place.version == order.version)
     }
 
     pub(super) fn left(&mut self, order: &Order) {
         self.in_flight -= 1;
         if let Some(place) = self.place(&order.channel, order.session)
             && place.version == order.version
-            && matches!(place.wanted, Wanted::Out { .. })
+            && !place.is_wanted()
         {
             self.remove(&order.channel, order.session);
         }
@@ -321,26 +340,29 @@ impl Table {
         self.queue(&order.channel, order.session);
     }
 
-    /// Tries again what was refused.
-    pub(super) fn retry(&mut self) {
-        for (channel, session) in std::mem::take(&mut self.refused) {
-            if let Some(room) = self.rooms.get_mut(&channel) {
-                room.register(&channel, &mut self.unregistered);
+    /// Tries again what was refused, or another node's.
+    pub(super) fn retry(&mut self, now: Instant) {
+        while let Some((_, channel, session)) = self.taken.pop_front_if(|(due, ..)| *due <= now) {
+            if self.place(&channel, session).is_some_and(|place| matches!(place.known, Known::Anothers { .. })) {
+                self.queue(&channel, session);
             }
-            self.queue(&channel, session);
+        }
+        for (channel, session) in std::mem::take(&mut self.refused) {
+            if self.place(&channel, session).is_some() {
+                self.rooms.open(&channel);
+                self.queue(&channel, session);
+            }
         }
     }
 
     /// Everything is to be written again.
     pub(super) fn reassert(&mut self) {
-        let Self { rooms, due, unregistered, .. } = self;
-        for (channel, room) in rooms {
-            room.register(channel, unregistered);
+        let Self { rooms, due, taken, .. } = self;
+        taken.clear();
+        for (channel, room) in rooms.open_all() {
             for (session, place) in &mut room.places {
-                place.is_suspect = place.is_written;
-                if !std::mem::replace(&mut place.is_queued, true) {
-                    due.push_back((channel.clone(), *session));
-                }
+                place.doubt();
+                due.push(place, channel, *session);
             }
         }
     }
@@ -351,14 +373,18 @@ impl Table {
         self.name.is_new = true;
         self.name.before.push_front(before);
         self.name.before.truncate(FORMER);
-        let Self { rooms, leaving, idle, .. } = self;
-        for (channel, room) in rooms {
-            room.is_registered = false;
-            let places = room.places.len();
-            room.places.retain(|_, place| matches!(place.wanted, Wanted::In(_)));
-            *leaving -= places - room.places.len();
-            idle.push(channel.clone());
+        let Self { rooms, leaving, due, .. } = self;
+        rooms.forget_registrations();
+        for (_, room) in rooms.iter_mut() {
+            room.places.retain(|_, place| {
+                if !place.is_wanted() {
+                    *leaving -= 1;
+                    due.forget(place);
+                }
+                place.is_wanted()
+            });
         }
+        rooms.spare_all();
         self.reassert();
     }
 
@@ -366,60 +392,48 @@ impl Table {
         self.name.clone()
     }
 
-    /// The node's lease was renewed; that was asked for at `asked`.
-    pub(super) fn renewed(&mut self, asked: Instant) {
+    pub(super) fn node(&self) -> Arc<str> {
+        Arc::clone(&self.name.node)
+    }
+
+    /// The node's lease was renewed at `time` by Redis' clock, in Unix milliseconds; that was asked for at `asked`.
+    pub(super) fn renewed(&mut self, asked: Instant, time: u64) {
         self.name.is_new = false;
-        self.renewed = Some(asked);
+        self.lease = Some(Lease { asked, until: time.saturating_add(LEASE.as_millis() as u64) });
+    }
+
+    /// Redis got the order when the lease was over: it was not done, and nothing is to be written before the next
+    /// renewal.
+    pub(super) fn late(&mut self, order: &Order) {
+        self.lease = None;
+        self.again(order);
     }
 
     /// The link broke: the answers to what was sent will not come.
     pub(super) fn broken(&mut self) {
-        self.renewed = None;
+        self.lease = None;
         self.in_flight = 0;
-        let rooms: Vec<ChannelName> = self
-            .rooms
-            .iter()
-            .filter(|(_, room)| room.departure.is_some())
-            .map(|(channel, _)| channel.clone())
-            .collect();
-        for channel in rooms {
-            self.depart_by(&channel, Instant::now(), Instant::now() + LEASE);
-        }
-        for (channel, room) in &mut self.rooms {
-            room.adopting = 0;
-            self.idle.push(channel.clone());
-        }
+        self.rooms.broken();
+        let now = Instant::now();
+        let away = self.rooms.iter_mut().filter(|(_, room)| room.departure.is_some());
+        let away: Vec<ChannelName> = away.map(|(channel, _)| channel.clone()).collect();
+        away.iter().for_each(|channel| self.depart_by(channel, now, now));
     }
 
     /// Whether others still take this node for alive. If not, nothing may be written in its name.
     pub(super) fn is_leased(&self, now: Instant) -> bool {
-        self.renewed.is_some_and(|renewed| now.saturating_duration_since(renewed) < LEASE)
+        self.lease.is_some_and(|lease| now.saturating_duration_since(lease.asked) < LEASE)
     }
 
     /// Rooms in which the node has nothing to do any more: they are to be taken from its channels. They are forgotten.
+    /// Each is to be given back as [`unregistered`](Self::unregistered).
     pub(super) fn take_idle(&mut self) -> Vec<ChannelName> {
-        let mut taken = Vec::new();
-        for channel in std::mem::take(&mut self.idle) {
-            if let hash_map::Entry::Occupied(room) = self.rooms.entry(channel)
-                && room.get().is_idle()
-            {
-                let (channel, room) = room.remove_entry();
-                if room.is_registered {
-                    taken.push(channel);
-                }
-            }
-        }
-        taken
+        self.rooms.take_idle()
     }
 
     /// Rooms were taken from the node's channels. Who is wanted there again meanwhile has to be added again.
     pub(super) fn unregistered(&mut self, channels: &[ChannelName]) {
-        for channel in channels {
-            if let Some(room) = self.rooms.get_mut(channel) {
-                room.is_registered = false;
-                room.register(channel, &mut self.unregistered);
-            }
-        }
+        self.rooms.unregistered(channels);
     }
 
     /// Sessions, once per channel.
@@ -429,7 +443,7 @@ impl Table {
 
     /// Whether Redis has been told of everything.
     pub(super) fn is_settled(&self) -> bool {
-        self.due.is_empty() && self.in_flight == 0
+        self.due.is_empty() && self.in_flight == 0 && self.rooms.is_tidy()
     }
 
     /// Whether something was forgotten that is to be looked for now.

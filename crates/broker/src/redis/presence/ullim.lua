@@ -5,7 +5,7 @@
 -- write. Values that somebody else has written may be anything, and make no function fail.
 
 -- To be raised with every change; newer revisions must understand the arguments of older ones.
-local REVISION = 1
+local REVISION = 2
 
 -- The most bytes of an entry, and of a user's name, that are looked at.
 local MAX_ENTRY = 16384
@@ -127,12 +127,17 @@ end
 
 -- KEYS: presence, users, leaving. ARGS: channel, session, user, entry without its end, since or 0, grace of whoever had
 -- the session, data of the event, and, if this is a repetition, the names that the node has had, between spaces: the
--- place that another node has taken meanwhile is left to it. Returns since when the session is in the channel, or an
--- empty text if it is another's; and how long the other user is away whose session it was, or -1.
+-- place that another node has taken meanwhile is left to it; and until when the node's lease holds, after which nobody is
+-- entered. Returns since when the session is in the channel, an empty text if it is another's, or 'late'; and how long
+-- the other user is away whose session it was, or -1.
 local function enter(keys, args)
   local channel, session, user, entry = args[1], args[2], args[3], args[4]
   check(keys, channel)
   local time = now()
+  local lease_end = count(args[9])
+  if lease_end and time > lease_end then
+    return { 'late', -1 }
+  end
   local since = count(args[5]) or 0
   local away = -1
   local value = redis.call('HGET', keys[1], session)
@@ -229,9 +234,10 @@ local function lapsed(value, time, args)
   return time - renewed > tonumber(args[2]) and not (claimed and time - claimed < tonumber(args[3]))
 end
 
--- KEYS: nodes. ARGS: node, length of a lease, length of a claim, '1' for a new node, the node that it was before.
--- Returns what became of the lease (0 renewed, 1 renewed but lapsed before, 2 new, 3 lost), the replication id, the
--- revision, and the nodes whose lease has lapsed.
+-- KEYS: nodes. ARGS: node, length of a lease, length of a claim, '1' for a new node, the node that it was before, and '1'
+-- if the caller wants to know the time.
+-- Returns what became of the lease (0 renewed, 1 renewed but lapsed before or from the future, 2 new, 3 lost), the
+-- replication id, the revision, the nodes whose lease has lapsed, and the time.
 local function renew(keys, args)
   local info = redis.call('INFO', 'replication')
   if string.match(info, 'role:(%a+)') ~= 'master' then
@@ -260,13 +266,17 @@ local function renew(keys, args)
     end
   elseif not own or string.find(own, ' ', 1, true) then
     state = 3
-  elseif time - lease(own) > tonumber(args[2]) then
+  elseif math.abs(time - lease(own)) > tonumber(args[2]) then
     state = 1
   end
   if state ~= 3 then
     redis.call('HSET', keys[1], node, text(time))
   end
-  return { state, string.match(info, 'master_replid:(%w+)') or '', REVISION, stale }
+  local renewed = { state, string.match(info, 'master_replid:(%w+)') or '', REVISION, stale }
+  if args[6] == '1' then
+    renewed[5] = text(time)
+  end
+  return renewed
 end
 
 -- KEYS: nodes. ARGS: node, length of a lease, length of a claim. Returns the time of the node's last renewal if it is

@@ -1,6 +1,8 @@
 //! Removes from Redis what nobody keeps up any more: the members of dead nodes, and members in this node's name that it
 //! does not know.
 
+use std::collections::VecDeque;
+
 use redis::Pipeline;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
@@ -19,6 +21,9 @@ const CHANNELS: usize = 64;
 
 /// How many members are looked at, or removed, with one call.
 const MEMBERS: usize = 256;
+
+/// How many channels' members are read together: with the largest entries it is about 10 MiB.
+const SCANS: usize = 8;
 
 /// A page of a scan: where the next begins, and what is on it.
 type Page = (Vec<u8>, Vec<Vec<u8>>);
@@ -39,7 +44,7 @@ async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result
     loop {
         let sweep = std::mem::take(&mut shared.keeper.chores().sweep);
         if sweep {
-            clean(shared, connection, &shared.keeper.name().node, Whose::Own).await?;
+            clean(shared, connection, &shared.keeper.node(), Whose::Own).await?;
         }
         let Some(node) = shared.keeper.chores().dead.pop_front() else {
             return Ok(());
@@ -70,7 +75,12 @@ async fn reap(shared: &Shared, connection: &mut MultiplexedConnection, node: &st
     forget.cmd("DEL").arg(shared.names.node_channels(node));
     forget.cmd("HDEL").arg(shared.names.nodes()).arg(node);
     calls::all::<u64>(shared, connection, forget).await?;
-    tracing::warn!(node = %node.escape_debug(), reaped, took = ?since.elapsed(), "removed the members of a dead node");
+    let (node, took) = (node.escape_debug(), since.elapsed());
+    match reaped {
+        // Whoever drains leaves no members, but perhaps some whose grace is not over.
+        0 => tracing::info!(%node, ?took, "removed a node that had no members any more"),
+        _ => tracing::warn!(%node, reaped, ?took, "removed the members of a dead node"),
+    }
     Ok(())
 }
 
@@ -138,19 +148,19 @@ async fn clean_channels(
 ) -> Result<(), Broken> {
     let keeper = &shared.keeper;
     channels.iter().for_each(|channel| keeper.table().adopt(channel));
-    // Whoever cleans up after this node finds the deadlines.
-    add_channels(shared, connection, channels).await?;
-    let mut rest: Vec<(&ChannelName, Vec<u8>)> = channels.iter().map(|channel| (channel, b"0".to_vec())).collect();
+    // Whoever cleans up after this node finds the deadlines: if not in this node's channels, then in those of the other.
+    cleaned.is_whole &= add_channels(shared, connection, channels).await?;
+    let mut rest: VecDeque<(&ChannelName, Vec<u8>)> = channels.iter().map(|channel| (channel, b"0".to_vec())).collect();
     while !rest.is_empty() {
-        let mut scans = Pipeline::with_capacity(rest.len());
-        for (channel, cursor) in &rest {
+        let some: Vec<_> = rest.drain(..rest.len().min(SCANS)).collect();
+        let mut scans = Pipeline::with_capacity(some.len());
+        for (channel, cursor) in &some {
             let [presence, ..] = shared.names.presence(channel.as_str());
             scans.cmd("HSCAN").arg(presence).arg(cursor).arg("COUNT").arg(MEMBERS);
         }
         let pages = calls::all::<Page>(shared, connection, scans).await?;
-        let mut next = Vec::new();
         let mut reaping = Pipeline::new();
-        for ((channel, _), page) in rest.into_iter().zip(pages) {
+        for ((channel, _), page) in some.into_iter().zip(pages) {
             let (cursor, fields) = match page {
                 Ok(page) => page,
                 Err(refusal) => {
@@ -171,7 +181,7 @@ async fn clean_channels(
                 }
             }
             if cursor != b"0" {
-                next.push((channel, cursor));
+                rest.push_back((channel, cursor));
             }
         }
         for answer in calls::all::<u64>(shared, connection, reaping).await? {
@@ -183,7 +193,6 @@ async fn clean_channels(
                 Err(refusal) => cleaned.refused(shared, &refusal),
             }
         }
-        rest = next;
     }
     let deadlines = pending(shared, connection, channels).await?;
     let now = Instant::now();

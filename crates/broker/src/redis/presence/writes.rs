@@ -77,18 +77,14 @@ pub(super) async fn add_channels(
     connection: &mut MultiplexedConnection,
     channels: &[ChannelName],
 ) -> Result<bool, Broken> {
-    let node = shared.keeper.name().node;
+    let node = shared.keeper.node();
     let mut command = redis::cmd("SADD");
     command.arg(shared.names.node_channels(&node));
     command.arg(channels.iter().map(ChannelName::as_str).collect::<Vec<_>>());
-    match calls::one::<u64>(shared, connection, &command).await? {
-        Ok(_) => shared.keeper.table().registered(&node, channels),
-        Err(refusal) => {
-            complain(shared, refusal.as_str());
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let added = calls::one::<u64>(shared, connection, &command).await?;
+    let added = added.inspect_err(|refusal| complain(shared, refusal.as_str())).is_ok();
+    shared.keeper.table().registered(&node, channels, added);
+    Ok(added)
 }
 
 async fn write(shared: &Shared, connection: &mut MultiplexedConnection, orders: Vec<Order>) -> Result<(), Broken> {
@@ -126,25 +122,45 @@ fn settle(shared: &Shared, orders: Vec<Order>, answers: Vec<Result<(Value, i64),
             table.away(&order.channel, Duration::from_millis(away), now);
         }
         match order.what {
-            What::Enter { .. } => {
-                let since = redis::from_redis_value(first).unwrap_or_default();
-                shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since)));
-            }
+            What::Enter { .. } => match entered(first) {
+                Entered::Since(since) => {
+                    shared.tally.presence_reasserted.add(u64::from(table.entered(&order, since)));
+                }
+                Entered::Anothers => table.taken(order, now),
+                Entered::Late => table.late(&order),
+            },
             What::Leave { .. } => table.left(&order),
         }
     }
     library_is_gone
 }
 
+/// What Redis says of an enter.
+enum Entered {
+    Since(u64),
+    /// Another node has the place.
+    Anothers,
+    /// The lease was over.
+    Late,
+}
+
+fn entered(answer: Value) -> Entered {
+    let answer: String = redis::from_redis_value(answer).unwrap_or_default();
+    match answer.as_str() {
+        "late" => Entered::Late,
+        since => since.parse().map_or(Entered::Anothers, Entered::Since),
+    }
+}
+
 fn call(shared: &Shared, order: &Order) -> Cmd {
     let channel = order.channel.as_str();
     let session = order.session.to_string();
     match &order.what {
-        What::Enter { entry, since, names } => {
+        What::Enter { entry, since, names, lease_end } => {
             let mut call = calls::on_channel(&shared.names, "ullim_enter", channel);
             let user = user_name(entry.user.as_ref(), entry.session);
             call.arg(session).arg(&*user).arg(entry::head(entry, &order.node)).arg(*since);
-            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry)).arg(names);
+            call.arg(calls::millis(entry::grace(entry))).arg(entry::event(entry)).arg(names).arg(*lease_end);
             call
         }
         What::Leave { user, grace } => {
@@ -196,7 +212,7 @@ pub(super) async fn pending(
 
 /// Takes rooms that are of no use any more from the node's channels.
 async fn unregister(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
-    let node = shared.keeper.name().node;
+    let node = shared.keeper.node();
     let channels = shared.keeper.table().take_idle();
     for chunk in channels.chunks(BATCH) {
         let mut command = redis::cmd("SREM");

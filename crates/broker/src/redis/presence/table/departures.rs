@@ -5,17 +5,29 @@ use std::time::Duration;
 use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 
-use super::Table;
-use super::room::room;
+use super::{LEASE, Table};
 
 /// How much later than a deadline Redis is asked to act on it, so that it has passed there too.
 const SLACK: Duration = Duration::from_millis(5);
 
+/// How long after the last of this node's deadlines it still acts on those that there are in the room. Redis' clock may
+/// be behind what it was: by less than a lease unseen, by more until the next renewal, which has everything looked at
+/// anew. What is left then is for others.
+const MARGIN: Duration = LEASE.saturating_mul(2);
+
 /// Deadlines in the room that this node is to act on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Departure {
-    pub(super) next: Instant,
-    pub(super) last: Instant,
+    state: State,
+    last: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Redis is to be asked then, or a little later.
+    Due(Instant),
+    /// Redis is being asked.
+    Asked,
 }
 
 impl Table {
@@ -25,17 +37,30 @@ impl Table {
     }
 
     pub(super) fn depart_by(&mut self, channel: &ChannelName, next: Instant, last: Instant) {
-        let room = room(&mut self.rooms, &mut self.unregistered, channel);
-        let known = room.departure;
-        let departure = Departure {
-            next: known.map_or(next, |known| known.next.min(next)),
-            last: known.map_or(last, |known| known.last.max(last)),
+        let room = self.rooms.open(channel);
+        let last = room.departure.map_or(last, |known| known.last.max(last));
+        let due = match room.departure.map(|known| known.state) {
+            Some(State::Due(known)) => known.min(next),
+            Some(State::Asked) | None => next,
         };
-        room.departure = Some(departure);
-        if let Some(known) = known {
-            self.departures.remove(&(known.next, channel.clone()));
+        self.set_departure(channel, Some(Departure { state: State::Due(due), last }));
+    }
+
+    fn set_departure(&mut self, channel: &ChannelName, departure: Option<Departure>) {
+        let Some(room) = self.rooms.get_mut(channel) else {
+            return;
+        };
+        let before = std::mem::replace(&mut room.departure, departure);
+        if let Some(Departure { state: State::Due(due), .. }) = before {
+            self.departures.remove(&(due, channel.clone()));
         }
-        self.departures.insert((departure.next, channel.clone()));
+        match departure {
+            Some(Departure { state: State::Due(due), .. }) => {
+                self.departures.insert((due, channel.clone()));
+            }
+            Some(_) => {}
+            None => self.rooms.spare(channel),
+        }
     }
 
     pub(in crate::redis::presence) fn next_departure(&self) -> Option<Instant> {
@@ -46,40 +71,45 @@ impl Table {
     pub(in crate::redis::presence) fn take_departures(&mut self, now: Instant, max: usize) -> Vec<ChannelName> {
         let mut taken = Vec::new();
         while taken.len() < max && self.next_departure().is_some_and(|due| due <= now) {
-            taken.extend(self.departures.pop_first().map(|(_, channel)| channel));
+            let Some((_, channel)) = self.departures.pop_first() else {
+                break;
+            };
+            if let Some(departure) = self.rooms.get_mut(&channel).and_then(|room| room.departure.as_mut()) {
+                departure.state = State::Asked;
+            }
+            taken.push(channel);
         }
         taken
     }
 
-    /// Redis has told of those who were due in the room; the next is due after `next`. Deadlines after the last of
-    /// ours are for others to act on.
+    /// Redis has told of those who were due in the room, or of some of them; the next is due after `next`.
     pub(in crate::redis::presence) fn departed(&mut self, channel: &ChannelName, next: Option<Duration>, now: Instant) {
-        let Some(room) = self.rooms.get_mut(channel) else {
+        let Some(Departure { state, last }) = self.rooms.get(channel).and_then(|room| room.departure) else {
             return;
         };
-        let Some(departure) = room.departure.take() else {
-            return;
+        let until = last + MARGIN;
+        let next = match next {
+            // More than fit into one call: nobody else may know of them.
+            Some(Duration::ZERO) => Some(now),
+            Some(next) if now < until => Some((now + next).min(until)),
+            Some(_) | None => None,
         };
-        // It may have been put forward meanwhile.
-        self.departures.remove(&(departure.next, channel.clone()));
-        match next.map(|next| now + next).filter(|next| *next <= departure.last + 10 * SLACK) {
-            Some(next) => {
-                room.departure = Some(Departure { next, last: departure.last });
-                self.departures.insert((next, channel.clone()));
-            }
-            None => self.idle.push(channel.clone()),
-        }
+        let due = match state {
+            // It was put forward meanwhile.
+            State::Due(known) => Some(next.map_or(known, |next| next.min(known))),
+            State::Asked => next,
+        };
+        self.set_departure(channel, due.map(|due| Departure { state: State::Due(due), last }));
     }
 
     /// Redis did not say who was due in the room: it is to be asked again.
     pub(in crate::redis::presence) fn depart_again(&mut self, channel: &ChannelName, at: Instant) {
-        let last = self.rooms.get_mut(channel).and_then(|room| room.departure.take()).map_or(at, |known| known.last);
-        self.depart_by(channel, at, last.max(at));
+        self.depart_by(channel, at, at);
     }
 
     /// The room is kept until [`adopted`](Self::adopted).
     pub(in crate::redis::presence) fn adopt(&mut self, channel: &ChannelName) {
-        room(&mut self.rooms, &mut self.unregistered, channel).adopting += 1;
+        self.rooms.open(channel).adopting += 1;
     }
 
     /// The deadlines in the room are for this node to act on too: between the first and the last.
@@ -91,10 +121,10 @@ impl Table {
     ) {
         if let Some(room) = self.rooms.get_mut(channel) {
             room.adopting = room.adopting.saturating_sub(1);
-            self.idle.push(channel.clone());
         }
-        if let Some((first, last)) = deadlines {
-            self.depart_by(channel, now + first, now + last);
+        match deadlines {
+            Some((first, last)) => self.depart_by(channel, now + first, now + last),
+            None => self.rooms.spare(channel),
         }
     }
 }

@@ -29,8 +29,8 @@ fn table() -> Table {
 /// Registers what is to be registered, and takes all orders.
 fn take(table: &mut Table) -> Vec<Order> {
     let channels = table.take_unregistered(100);
-    let node = table.name().node;
-    table.registered(&node, &channels);
+    let node = table.node();
+    table.registered(&node, &channels, true);
     table.take(100)
 }
 
@@ -39,7 +39,7 @@ fn told(table: &mut Table) -> Vec<String> {
     let mut told = Vec::new();
     for order in take(table) {
         match &order.what {
-            What::Enter { entry, since, names } => {
+            What::Enter { entry, since, names, .. } => {
                 let names = names.trim_end();
                 told.push(format!("{} in {} since {since}{names}", order.node, entry.claim.0));
                 table.entered(&order, 7);
@@ -68,7 +68,8 @@ fn changes_of_one_place_are_told_as_one() {
     table.leave(&channel(), SessionId([1; 16]), Claim(3));
     assert_eq!((told(&mut table), table.members()), (vec!["n1 out alice".to_owned()], 0));
     assert_eq!(table.take_idle(), [channel()]);
-    assert!(table.is_settled() && table.rooms.is_empty());
+    table.unregistered(&[channel()]);
+    assert!(table.is_settled() && table.rooms.len() == 0);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn who_leaves_before_anything_was_sent_was_never_there() {
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(told(&mut table), [""; 0]);
     table.take_idle();
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn refusals_are_told_and_tried_again_while_it_is_wanted() {
     table.refuse(order, "OOM");
     assert_eq!(waiting.try_recv(), Ok(Err(PresenceError::Refused("OOM".to_owned()))));
     assert_eq!(told(&mut table), [""; 0]);
-    table.retry();
+    table.retry(Instant::now());
     assert_eq!(told(&mut table), ["n1 in 1 since 0"]);
 }
 
@@ -138,7 +139,7 @@ fn what_is_not_known_is_taken_out_and_what_is_wanted_is_not() {
 }
 
 #[test]
-fn deadlines_are_acted_on_until_the_last_of_ours() {
+fn deadlines_are_acted_on_until_the_last_of_ours_has_long_passed() {
     let mut table = table();
     let now = Instant::now();
     table.away(&channel(), 100 * MS, now);
@@ -147,14 +148,41 @@ fn deadlines_are_acted_on_until_the_last_of_ours() {
     assert!(table.take_idle().is_empty());
     let later = now + 110 * MS;
     assert_eq!(table.take_departures(later, 9), [channel()]);
+    assert_eq!(table.next_departure(), None);
     table.departed(&channel(), Some(190 * MS), later);
+    // Redis' clock is behind ours, or somebody else is away.
     let last = now + 310 * MS;
     assert_eq!(table.take_departures(last, 9), [channel()]);
+    table.departed(&channel(), Some(3000 * MS), last);
+    assert_eq!(table.take_departures(last + 3010 * MS, 9), [channel()]);
+    table.departed(&channel(), Some(60_000 * MS), last + 3010 * MS);
+    let end = last + 10_000 * MS;
+    assert_eq!(table.take_departures(end, 9), [channel()]);
     // Somebody else's.
-    table.departed(&channel(), Some(1000 * MS), last);
+    table.departed(&channel(), Some(50_000 * MS), end);
     assert_eq!(table.next_departure(), None);
     assert!(table.take_idle().is_empty(), "it was never registered");
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
+}
+
+#[test]
+fn more_who_are_due_are_asked_for_however_late_it_is() {
+    let mut table = table();
+    let now = Instant::now();
+    table.away(&channel(), 100 * MS, now);
+    for minutes in 1..4 {
+        let later = now + minutes * 60_000 * MS;
+        assert_eq!(table.take_departures(later, 9), [channel()]);
+        table.departed(&channel(), Some(Duration::ZERO), later);
+    }
+    let later = now + 300_000 * MS;
+    assert_eq!(table.take_departures(later, 9), [channel()]);
+    // Somebody leaves while Redis is being asked.
+    table.away(&channel(), 100 * MS, later);
+    table.departed(&channel(), None, later);
+    assert_eq!(table.take_departures(later + 110 * MS, 9), [channel()]);
+    table.departed(&channel(), None, later + 110 * MS);
+    assert_eq!(table.next_departure(), None);
 }
 
 #[test]
@@ -167,12 +195,12 @@ fn a_room_that_is_taken_off_the_list_and_wanted_again_is_put_on_it_again() {
     let idle = table.take_idle();
     table.adopt(&channel());
     let adopted = table.take_unregistered(9);
-    table.registered("n1", &adopted);
+    table.registered("n1", &adopted, true);
     table.unregistered(&idle);
     assert_eq!(table.take_unregistered(9), [channel()]);
     table.adopted(&channel(), None, Instant::now());
     table.take_idle();
-    assert!(table.rooms.is_empty());
+    assert!(table.rooms.len() == 0);
 }
 
 #[test]
@@ -189,8 +217,116 @@ fn only_what_redis_has_confirmed_is_repeated_as_such() {
     table.reassert();
     let _resumed = table.enter(entry(1, 2));
     assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
+}
+
+#[test]
+fn what_another_node_has_is_asked_for_until_that_can_be_no_mistake() {
+    let mut table = table();
+    let mut now = Instant::now();
+    let _first = table.enter(entry(1, 1));
+    told(&mut table);
     table.reassert();
-    let taken = take(&mut table).pop().unwrap();
-    assert!(!table.entered(&taken, 0), "another node has it");
-    assert_eq!(table.members(), 1);
+    for times in 1..=ASK_TIMES {
+        let order = take(&mut table).pop().unwrap();
+        assert!(matches!(&order.what, What::Enter { names, .. } if names == " n1 "), "{times}: {order:?}");
+        table.taken(order, now);
+        table.retry(now + ASK_AGAIN - MS);
+        assert!(take(&mut table).is_empty());
+        now += ASK_AGAIN;
+        table.retry(now);
+    }
+    assert!(take(&mut table).is_empty());
+    table.reassert();
+    let order = take(&mut table).pop().unwrap();
+    table.taken(order, now);
+    table.retry(now + ASK_AGAIN);
+    let order = take(&mut table).pop().unwrap();
+    assert!(table.entered(&order, 7), "it is ours again");
+    // Who comes anew takes it, whoever has it.
+    table.reassert();
+    let order = take(&mut table).pop().unwrap();
+    table.taken(order, now);
+    let _second = table.enter(entry(1, 2));
+    assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
+    table.retry(now + ASK_AGAIN);
+    assert!(take(&mut table).is_empty());
+}
+
+#[test]
+fn nothing_piles_up_while_the_link_is_down() {
+    let mut table = table();
+    let _stays = table.enter(entry(1, 1));
+    told(&mut table);
+    table.broken();
+    for claim in 2..1000 {
+        let mut other = entry(2, claim);
+        other.channel = ChannelName::parse(&format!("room:{claim}")).unwrap();
+        let left = other.channel.clone();
+        // A subscription that is refused, for it cannot enter; and one that comes back.
+        let _refused = table.enter(other);
+        table.leave(&left, SessionId([2; 16]), Claim(claim));
+        let _back = table.enter(entry(3, claim));
+        table.leave(&channel(), SessionId([3; 16]), Claim(claim));
+    }
+    assert_eq!((table.rooms.len(), table.due.len(), table.members()), (1, 0, 1));
+    assert_eq!(table.take_unregistered(9), []);
+    table.reassert();
+    assert_eq!(told(&mut table), ["n1 in 1 since 7 n1"]);
+}
+
+#[test]
+fn orders_are_found_behind_any_number_of_places_that_are_gone() {
+    let mut table = table();
+    for session in 1..200 {
+        let _gone = table.enter(entry(session, 1));
+    }
+    for session in 1..199 {
+        table.leave(&channel(), SessionId([session; 16]), Claim(1));
+    }
+    let channels = table.take_unregistered(9);
+    table.registered("n1", &channels, true);
+    assert_eq!(table.take(10).len(), 1);
+}
+
+#[test]
+fn a_room_that_is_left_while_redis_adds_it_is_taken_off_the_list_again() {
+    let mut table = table();
+    let _one = table.enter(entry(1, 1));
+    let channels = table.take_unregistered(9);
+    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.registered("n1", &channels, true);
+    assert!(!table.is_settled());
+    let idle = table.take_idle();
+    assert_eq!((idle.len(), table.is_settled()), (1, false));
+    table.unregistered(&idle);
+    assert!(table.is_settled() && table.rooms.len() == 0);
+}
+
+#[test]
+fn what_does_not_fit_among_the_leavers_is_looked_for_later() {
+    let mut table = table();
+    for number in 0..=MAX_LEAVING as u128 {
+        table.forget(&channel(), SessionId(number.to_be_bytes()), "bob".into(), MS);
+    }
+    assert_eq!((table.leaving, table.take_overflow()), (MAX_LEAVING, false));
+    while !told(&mut table).is_empty() {}
+    assert_eq!((table.leaving, table.take_overflow(), table.take_overflow()), (0, true, false));
+}
+
+#[test]
+fn what_came_too_late_waits_for_the_next_renewal() {
+    let mut table = table();
+    let now = Instant::now();
+    table.renewed(now, 1_000_000);
+    let mut waiting = table.enter(entry(1, 1));
+    let order = take(&mut table).pop().unwrap();
+    assert!(matches!(order.what, What::Enter { lease_end: 1_004_000, .. }), "{order:?}");
+    assert!(table.is_leased(now));
+    table.late(&order);
+    assert!(!table.is_leased(now) && !table.is_settled() && waiting.try_recv().is_err());
+    // It is found dead, and begins anew.
+    table.rename("n2".into());
+    table.renewed(now, 1_009_000);
+    assert!(table.is_leased(now));
+    assert_eq!(told(&mut table), ["n2 in 1 since 0"]);
 }
