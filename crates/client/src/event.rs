@@ -124,6 +124,9 @@ pub enum GapReason {
     Overload,
     /// A publication could not be decoded, by the node or by this client.
     Undecodable,
+    /// The broker has lost who is in the channel: joins and leaves may be missing, publications are not. Told only to
+    /// subscriptions with events.
+    Presence,
     /// This client was not connected.
     Disconnected,
     /// A reason that this client does not know, as the node named it.
@@ -136,6 +139,7 @@ impl From<String> for GapReason {
             "broker_link" => Self::BrokerLink,
             "overload" => Self::Overload,
             "undecodable" => Self::Undecodable,
+            "presence" => Self::Presence,
             _ => Self::Other(name),
         }
     }

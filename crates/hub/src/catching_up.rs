@@ -89,9 +89,14 @@ impl Log {
         let lost = [events, self.lost_publications].into_iter().flatten().filter(|lost| lost.last >= caught.begun);
         let skipped = caught.begun.saturating_sub(self.first) as usize;
         let items = self.items.iter().skip(skipped);
-        let items = items.filter(|item| caught.events || !matches!(item, Relayed::Presence(_)));
+        let items = items.filter(|item| caught.events || !is_of_presence(item));
         (lost.map(|lost| lost.window).reduce(widest), items.cloned().collect())
     }
+}
+
+/// Whether only those who asked for events are concerned.
+fn is_of_presence(item: &Relayed) -> bool {
+    matches!(item, Relayed::Presence(_) | Relayed::Gap(_, Gap { reason: GapReason::Presence, .. }))
 }
 
 fn size(item: &Relayed) -> usize {

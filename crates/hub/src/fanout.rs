@@ -10,7 +10,7 @@
 use bytes::Bytes;
 use ullim_broker::Relayed;
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::outgoing::{Gap, Outgoing, Push};
+use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
 use ullim_protocol::session::SessionId;
 
 use crate::catching_up::event_size;
@@ -164,7 +164,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(key) = self.registry.find(name.as_str()) else { return 0 };
         let Some(channel) = self.registry.get(key) else { return 0 };
         channel.hold(item);
-        let slots: Vec<u32> = channel.live.iter().copied().collect();
+        let slots: Vec<u32> = match gap.reason {
+            GapReason::Presence => channel.watching().collect(),
+            _ => channel.live.iter().copied().collect(),
+        };
         for slot in &slots {
             self.tell_gap_to(*slot, key, name, gap);
         }

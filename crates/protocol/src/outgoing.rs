@@ -113,6 +113,9 @@ pub enum GapReason {
     Overload,
     /// A publication could not be decoded.
     Undecodable,
+    /// The broker has lost what it knew of who is in the channel: comings and goings may be missing, publications are
+    /// not. Only those who asked for events are told.
+    Presence,
 }
 
 impl GapReason {
@@ -122,6 +125,7 @@ impl GapReason {
             Self::BrokerLink => "broker_link",
             Self::Overload => "overload",
             Self::Undecodable => "undecodable",
+            Self::Presence => "presence",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! * `table`: the members that this node wants in Redis
 //! * `writes`: brings Redis to agree with the table
 //! * `lease`: says that this node lives, and sees who does not
+//! * `forgotten`: tells those who watch that Redis has lost comings and goings
 //! * `upkeep`: removes what dead nodes left, and what this node has forgotten
 //! * `reads`: who is in a channel, and which channels there are
 //! * `entry`: what Redis keeps of a member
@@ -12,6 +13,7 @@
 
 mod calls;
 mod entry;
+mod forgotten;
 mod lease;
 mod library;
 pub(super) mod reads;
@@ -58,6 +60,8 @@ pub(super) struct Keeper {
     link: watch::Sender<Option<MultiplexedConnection>>,
     reads: Semaphore,
     listed: tokio::sync::Mutex<Option<Listed>>,
+    /// Which history of data Redis had when the lease was renewed last, on whichever link.
+    history: Mutex<Option<String>>,
     standing: Standing,
 }
 
@@ -85,6 +89,7 @@ impl Keeper {
             link: watch::Sender::new(None),
             reads: Semaphore::new(READS),
             listed: tokio::sync::Mutex::default(),
+            history: Mutex::default(),
             standing: Standing::new("presence"),
         }
     }
@@ -132,6 +137,13 @@ impl Keeper {
 
     fn node(&self) -> Arc<str> {
         self.table().node()
+    }
+
+    /// Whether Redis has another history of data than before; from now on this is the one.
+    fn is_other_history(&self, replication: &str) -> bool {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = history.replace(replication.to_owned());
+        before.is_some_and(|before| before != replication)
     }
 
     fn begin_anew(&self) {

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::calls::{self, Broken, Refusal};
-use super::library;
+use super::{forgotten, library};
 use crate::redis::Shared;
 
 /// How long a node that does not renew counts as alive.
@@ -62,6 +62,9 @@ impl Lease {
         let asked = Instant::now();
         let (state, replication, revision, stale, time) = self.ask(shared, connection).await?;
         let restored = replication != self.replication;
+        if state == LOST || shared.keeper.is_other_history(&replication) {
+            forgotten::tell(shared, asked);
+        }
         self.replication = replication;
         match state {
             LOST => {

@@ -425,6 +425,11 @@ impl Table {
         self.lease.is_some_and(|lease| now.saturating_duration_since(lease.asked) < LEASE)
     }
 
+    /// When the lease was last renewed, if it was since the link came up, and the channels that the node has to do with.
+    pub(super) fn concerned(&self) -> (Option<Instant>, Vec<ChannelName>) {
+        (self.lease.map(|lease| lease.asked), self.rooms.names())
+    }
+
     /// Rooms in which the node has nothing to do any more: they are to be taken from its channels. They are forgotten.
     /// Each is to be given back as [`unregistered`](Self::unregistered).
     pub(super) fn take_idle(&mut self) -> Vec<ChannelName> {

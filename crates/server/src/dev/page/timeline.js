@@ -47,7 +47,8 @@ export class Timeline {
   /** Messages may be missing here. */
   gap({ from, to, reason }) {
     const line = element("li", "gap");
-    line.append("Messages from ", time(from), " to ", time(to), " may be missing: ", element("code", "", reason));
+    const what = reason === "presence" ? "Joins and leaves" : "Messages";
+    line.append(`${what} from `, time(from), " to ", time(to), " may be missing: ", element("code", "", reason));
     this.#add(line);
   }
 

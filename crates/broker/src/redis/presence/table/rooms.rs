@@ -57,6 +57,10 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
+    pub(super) fn names(&self) -> Vec<ChannelName> {
+        self.rooms.keys().cloned().collect()
+    }
+
     pub(super) fn get(&self, channel: &ChannelName) -> Option<&Room> {
         self.rooms.get(channel)
     }
