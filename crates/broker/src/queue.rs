@@ -16,7 +16,8 @@ use crate::presence::RoutedEvent;
 /// What a queued item costs beside its data.
 const ITEM_BYTES: usize = 128;
 
-/// The most orders that wait for one shard.
+/// The most orders that wait for one shard: of backends, and as many of nodes, which may be many at once when clients
+/// resume their sessions.
 const MAX_CONTROLS: usize = 65_536;
 
 /// What a shard hears from its broker. The order is the broker's, per channel.
@@ -96,8 +97,8 @@ struct Shared {
 struct State {
     items: Vec<Relayed>,
     bytes: usize,
-    /// Orders among the items.
-    controls: usize,
+    /// Orders among the items: of backends, of nodes.
+    controls: [usize; 2],
     /// Channels that lost publications since the last that was queued for them, and from when to when.
     lost: HashMap<ChannelName, Window>,
     /// Gaps told because something did not fit.
@@ -107,7 +108,7 @@ struct State {
 impl ShardQueue {
     /// Queues `item`. A publication or a gap that does not fit is dropped, to be told as a gap of the reason `overload`
     /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it. An order beyond
-    /// 65,536 that wait is dropped.
+    /// 65,536 that wait is dropped; [`Control::Replace`] is counted apart from the others.
     pub fn push(&self, item: Relayed) -> bool {
         let mut state = self.0.lock();
         let was_empty = state.items.is_empty();
@@ -137,7 +138,7 @@ impl ShardInbox {
         let mut state = self.0.lock();
         items.append(&mut state.items);
         state.bytes = 0;
-        state.controls = 0;
+        state.controls = [0; 2];
         let lost = std::mem::take(&mut state.lost);
         state.overload_gaps += lost.len() as u64;
         drop(state);
@@ -158,10 +159,11 @@ impl State {
                 self.items.push(item);
                 return true;
             }
-            Relayed::Control(_) => {
-                let fits = self.controls < MAX_CONTROLS;
+            Relayed::Control(control) => {
+                let waiting = &mut self.controls[usize::from(matches!(**control, Control::Replace { .. }))];
+                let fits = *waiting < MAX_CONTROLS;
                 if fits {
-                    self.controls += 1;
+                    *waiting += 1;
                     self.items.push(item);
                 }
                 return fits;
@@ -257,9 +259,13 @@ mod tests {
     fn orders_fit_beside_full_publications_up_to_their_own_limit() {
         let (queue, inbox) = shard_queue(0);
         let order = Relayed::Control(Arc::new(Control::Disconnect { user: "alice".into() }));
-        assert!((0..MAX_CONTROLS).all(|_| queue.push(order.clone())));
-        assert!(!queue.push(order.clone()));
-        assert_eq!(taken(&inbox).len(), MAX_CONTROLS);
+        let replace = Relayed::Control(Arc::new(Control::Replace { session: SessionId([7; 16]), keep: 1 }));
+        // A storm of resumed sessions pushes out none of a backend's.
+        for order in [&replace, &order] {
+            assert!((0..MAX_CONTROLS).all(|_| queue.push(order.clone())));
+            assert!(!queue.push(order.clone()));
+        }
+        assert_eq!(taken(&inbox).len(), 2 * MAX_CONTROLS);
         assert!(queue.push(order));
     }
 

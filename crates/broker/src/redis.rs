@@ -195,7 +195,7 @@ impl Broker for RedisBroker {
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
         let shared = &self.shared;
         let payload = control::encode(&control).into();
-        shared.published(shared.lane.push(shared.names.control(), payload, shared.config.command_timeout))
+        shared.published(shared.lane.push(shared.names.control().to_owned(), payload, shared.config.command_timeout))
     }
 
     fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {

@@ -96,6 +96,7 @@ pub(super) struct WireNames {
     /// What precedes a channel's name.
     head: String,
     prefix: String,
+    control: String,
 }
 
 impl WireNames {
@@ -104,7 +105,7 @@ impl WireNames {
         if prefix.is_empty() || prefix.len() > 64 || prefix.contains(forbidden) {
             return Err(AddressError::Prefix(prefix.to_owned()));
         }
-        Ok(Self { head: format!("{prefix}:{{"), prefix: prefix.to_owned() })
+        Ok(Self { head: format!("{prefix}:{{"), prefix: prefix.to_owned(), control: format!("{prefix}:control") })
     }
 
     /// The name of a channel in Redis.
@@ -113,8 +114,8 @@ impl WireNames {
     }
 
     /// The channel of the orders between nodes.
-    pub(super) fn control(&self) -> String {
-        format!("{}:control", self.prefix)
+    pub(super) fn control(&self) -> &str {
+        &self.control
     }
 
     /// What all channels' names match, and nothing else of ours.

@@ -194,7 +194,12 @@ impl Keeper {
 /// Builds the link again and again, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     stop.run_until_cancelled(supervise(&shared)).await;
-    shared.keeper.link.send_replace(None);
+    // Nothing is renewed or written any more: what was sent before comes before this.
+    if let Some(link) = shared.keeper.link.send_replace(None)
+        && let Err(Broken(reason)) = Lease::give_back(&shared, link).await
+    {
+        tracing::debug!(%reason, "the lease was not given back, it lapses");
+    }
 }
 
 async fn supervise(shared: &Shared) {

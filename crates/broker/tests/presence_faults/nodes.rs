@@ -96,6 +96,21 @@ async fn survivors_tell_of_those_who_left_a_node_that_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stopped_and_left_nothing_is_not_taken_for_dead() {
+    let server = RedisServer::start().await;
+    let stopping = node(&server).await;
+    for n in 0..1000 {
+        enter(&*stopping, &format!("room:{}", n % 100), n, "").await;
+    }
+    for n in 0..1000 {
+        leave(&*stopping, &format!("room:{}", n % 100), n);
+    }
+    stopping.stop().await;
+    let left: Vec<String> = server.run(&["KEYS", "ullim:*"]).await;
+    assert_eq!(left, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_moves_to_another_node_is_not_told() {
     let server = RedisServer::start().await;
     let (from, to) = (node(&server).await, node(&server).await);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -56,6 +57,20 @@ impl Lease {
             }
             shared.keeper.retry();
         }
+    }
+
+    /// Ends the lease if this node has left nothing behind. Else it lapses: who is away has to be found by others.
+    pub(super) async fn give_back(shared: &Shared, mut connection: MultiplexedConnection) -> Result<(), Broken> {
+        let node = shared.keeper.node();
+        let mut scan = redis::cmd("SSCAN");
+        scan.arg(shared.names.node_channels(&node)).arg(0).arg("COUNT").arg(1);
+        let left = calls::one::<(String, Vec<Value>)>(shared, &mut connection, &scan).await?;
+        if left.is_ok_and(|(cursor, channels)| cursor == "0" && channels.is_empty()) {
+            let mut delete = redis::cmd("HDEL");
+            delete.arg(shared.names.nodes()).arg(&*node);
+            let _ = calls::one::<u64>(shared, &mut connection, &delete).await?;
+        }
+        Ok(())
     }
 
     async fn renew(&mut self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
