@@ -213,7 +213,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     /// A control frame of the transport, counted like a command; whether it should be answered.
-    pub fn control(&mut self, id: ConnectionId) -> bool {
+    pub fn control_frame(&mut self, id: ConnectionId) -> bool {
         self.charge(id) == Some(Verdict::Within)
     }
 

@@ -60,10 +60,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             self.drop_subscription(id, key);
         }
         for ticket in tickets {
-            self.settle(ticket, |wanted| {
-                if wanted.outcome == Outcome::Awaited && wanted.channel == channel.as_str() {
-                    wanted.outcome = Outcome::Refused(unavailable("presence cannot be written at the moment"));
-                }
+            self.settle_channel(ticket, channel, &Outcome::Awaited, |_| {
+                Outcome::Refused(unavailable("presence cannot be written at the moment"))
             });
         }
     }
@@ -71,13 +69,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// A command's subscription to `channel` stands. Before the answer the members are listed, where they are wanted.
     pub(crate) fn stands(&mut self, ticket: Ticket, channel: &ChannelName) {
         let mut lists = false;
-        self.settle(ticket, |wanted| {
-            if wanted.outcome == Outcome::Awaited && wanted.channel == channel.as_str() {
-                lists |= wanted.presence;
-                wanted.outcome = match wanted.presence {
-                    true => Outcome::Listing,
-                    false => Outcome::Stands(Subscribed::default()),
-                };
+        self.settle_channel(ticket, channel, &Outcome::Awaited, |wanted| {
+            lists |= wanted.presence;
+            match wanted.presence {
+                true => Outcome::Listing,
+                false => Outcome::Stands(Subscribed::default()),
             }
         });
         if lists {
@@ -97,13 +93,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if result.is_err() {
             self.take_back(ticket.connection, channel.as_str());
         }
-        self.settle(ticket, |wanted| {
-            if wanted.outcome == Outcome::Listing && wanted.channel == channel.as_str() {
-                wanted.outcome = match &result {
-                    Ok(page) => Outcome::Stands(Subscribed { presence: Some(page.clone()) }),
-                    Err(_) => Outcome::Refused(unavailable("presence cannot be read at the moment")),
-                };
-            }
+        self.settle_channel(ticket, channel, &Outcome::Listing, |_| match &result {
+            Ok(page) => Outcome::Stands(Subscribed { presence: Some(page.clone()) }),
+            Err(_) => Outcome::Refused(unavailable("presence cannot be read at the moment")),
         });
     }
 

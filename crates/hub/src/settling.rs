@@ -1,5 +1,6 @@
 //! How a `subscribe` comes to its answer: channel by channel, and not too late.
 
+use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::{self, ErrorCode};
 use ullim_protocol::command::Refusal;
 use ullim_protocol::outgoing::{Outgoing, Reply, Subscribed};
@@ -54,6 +55,21 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn settle(&mut self, ticket: Ticket, mut decide: impl FnMut(&mut Wanted)) {
         self.settle_all(ticket, |all| {
             all.iter_mut().filter(|wanted| !wanted.outcome.is_settled()).for_each(&mut decide);
+        });
+    }
+
+    /// Brings a channel of a command on to what `next` says, wherever it has come as far as `from`.
+    pub(crate) fn settle_channel(
+        &mut self,
+        ticket: Ticket,
+        channel: &ChannelName,
+        from: &Outcome,
+        mut next: impl FnMut(&Wanted) -> Outcome,
+    ) {
+        self.settle(ticket, |wanted| {
+            if wanted.outcome == *from && wanted.channel == channel.as_str() {
+                wanted.outcome = next(wanted);
+            }
         });
     }
 

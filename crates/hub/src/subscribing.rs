@@ -1,4 +1,21 @@
 //! Subscriptions: from a command, over the token and the broker's confirmation, to their end.
+//!
+//! How far a subscription has come ([`Progress`]), and what an event makes of it. "Members": in a namespace with
+//! presence. Other parts of the story are in `presence`, `settling`, `catching_up`, `control` and `closing`.
+//!
+//! | event | none | awaited | catching up | live |
+//! |---|---|---|---|---|
+//! | `subscribe`, allowed | awaited; where the broker has confirmed the channel already: live, members: catching up | the same, waits too | the same, waits too | the same; members that are to be shown anew enter again |
+//! | `subscribe`, refused | none | the same | the same | the same |
+//! | the broker confirms the channel | – | live; members: catching up, and enters | the same, waits for the entry too | – |
+//! | entered | – (it has left already) | – | the same: stands | the same: stands |
+//! | entering or listing failed, or came too late | – | none, refused | none, refused | the same, refused |
+//! | its reply is sent | refused: it was ended | – | live, behind what was held back | the same |
+//! | ordered to end, or its token's end | – | none, refused | none, refused | none, and a push; refused where a command still waits |
+//! | `unsubscribe`, the connection's end | – | none | none | none |
+//!
+//! What a command has to do for each channel ([`Outcome`]): verifying (its token is judged) → awaited (the broker, or
+//! the entry) → listing (where members are wanted) → stands; from each of them: refused.
 
 use ullim_auth::{Grant, Rejection, Verified};
 use ullim_broker::Answer as Later;

@@ -95,13 +95,13 @@ impl Shard {
                     }
                 },
                 Event::Ping(payload) => {
-                    if self.hub.control(id) {
+                    if self.hub.control_frame(id) {
                         self.hub.send_own(id, |out| write_frame(OpCode::Pong, payload, out));
                     }
                     self.hub.reading(id)
                 }
                 Event::Pong => {
-                    self.hub.control(id);
+                    self.hub.control_frame(id);
                     self.hub.reading(id)
                 }
                 Event::Close(code) => {
