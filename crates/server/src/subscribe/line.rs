@@ -130,6 +130,7 @@ fn reason_name(reason: &GapReason) -> &str {
         GapReason::BrokerLink => "broker_link",
         GapReason::Overload => "overload",
         GapReason::Undecodable => "undecodable",
+        GapReason::Presence => "presence",
         GapReason::Disconnected => "disconnected",
         GapReason::Other(name) => name,
     }
