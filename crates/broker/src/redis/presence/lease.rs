@@ -77,7 +77,8 @@ impl Lease {
         let asked = Instant::now();
         let (state, replication, revision, stale, time) = self.ask(shared, connection).await?;
         let restored = replication != self.replication;
-        if state == LOST || shared.keeper.is_other_history(&replication) {
+        let is_other_history = shared.keeper.is_other_history(&replication);
+        if state == LOST || is_other_history {
             forgotten::tell(shared, asked);
         }
         self.replication = replication;
