@@ -105,6 +105,11 @@ impl Keeper {
         self.table().members()
     }
 
+    /// Whether the link stands.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
     /// Waits until Redis has been told of everything, if the link stands.
     pub(super) async fn flush(&self) {
         loop {
