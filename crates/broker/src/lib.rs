@@ -146,6 +146,9 @@ pub struct Counters {
     pub reconnects: u64,
     /// Channels subscribed at the moment.
     pub channels: u64,
+    /// Whether who is in channels can be read and changed at the moment: the link for it stands. `None` if there is
+    /// none to break.
+    pub presence_up: Option<bool>,
     /// Members of channels that this node keeps up at the moment: sessions, once per channel.
     pub presence_members: u64,
     /// Members of dead nodes that this node has removed.

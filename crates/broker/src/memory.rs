@@ -223,6 +223,7 @@ impl Broker for MemoryBroker {
             overload_gaps: table.shards.overload_gaps(),
             channels: table.channels.len() as u64,
             members: table.rooms.members(),
+            presence_up: None,
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::queue::Window;
 /// Keeps the members of channels, and tells their subscribers who comes and goes. No method waits.
 pub trait Presence: Send + Sync + 'static {
     /// A session enters a channel, or enters anew with another claim or info. The answer is `Ok` once everybody can
-    /// read it. Afterwards the entry is kept up, whatever becomes of the broker, until [`leave`](Self::leave).
+    /// read it. Whatever the answer is, also after an error or none at all, the entry is wanted from the call on: it is
+    /// tried again and kept up, whatever becomes of the broker, until [`leave`](Self::leave). Who gives up has to leave.
     fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>>;
 
     /// A session leaves, unless it has since entered with another claim. Also ends an [`enter`](Self::enter) that is

@@ -218,7 +218,9 @@ impl Broker for RedisBroker {
         let interest = self.shared.interest();
         let (gaps, channels) = (interest.overload_gaps(), interest.channels_confirmed());
         drop(interest);
-        self.shared.tally.counters(Moment { overload_gaps: gaps, channels, members: self.shared.keeper.members() })
+        let keeper = &self.shared.keeper;
+        let (members, presence_up) = (keeper.members(), Some(keeper.is_up()));
+        self.shared.tally.counters(Moment { overload_gaps: gaps, channels, members, presence_up })
     }
 }
 

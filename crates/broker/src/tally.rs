@@ -101,6 +101,8 @@ pub(crate) struct Moment {
     pub(crate) channels: u64,
     /// Members of this node.
     pub(crate) members: u64,
+    /// Whether the link for presence stands, where there is one.
+    pub(crate) presence_up: Option<bool>,
 }
 
 impl Tally {
@@ -165,6 +167,7 @@ impl Tally {
             publish_errors: self.publish_errors.get(),
             reconnects: self.reconnects.get(),
             channels: moment.channels,
+            presence_up: moment.presence_up,
             presence_members: moment.members,
             presence_reaped: self.presence_reaped.get(),
             presence_reasserted: self.presence_reasserted.get(),

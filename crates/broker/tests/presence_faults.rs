@@ -9,12 +9,16 @@ mod churn;
 mod contents;
 #[path = "presence_faults/departures.rs"]
 mod departures;
+#[path = "presence_faults/failover.rs"]
+mod failover;
 #[path = "fixture/member.rs"]
 mod member;
 #[path = "presence_faults/nodes.rs"]
 mod nodes;
 #[path = "presence_faults/outages.rs"]
 mod outages;
+#[path = "fixture/proxy.rs"]
+mod proxy;
 #[path = "fixture/redis_server.rs"]
 mod redis_server;
 #[path = "fixture/server_faults.rs"]

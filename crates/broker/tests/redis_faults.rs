@@ -9,7 +9,7 @@ mod contents;
 mod member;
 #[path = "redis_faults/outages.rs"]
 mod outages;
-#[path = "redis_faults/proxy.rs"]
+#[path = "fixture/proxy.rs"]
 mod proxy;
 #[path = "redis_faults/publisher.rs"]
 mod publisher;

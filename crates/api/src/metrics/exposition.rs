@@ -119,6 +119,8 @@ fn broker(to: &mut DescriptorEncoder, broker: &Counters, status: Status) -> fmt:
 }
 
 fn presence(to: &mut DescriptorEncoder, broker: &Counters) -> fmt::Result {
+    let up = "Whether who is in channels can be read and changed in the broker";
+    known(to, "presence_up", up, broker.presence_up.map(u64::from))?;
     gauge(to, "presence_members", "Members of channels that this node keeps up", broker.presence_members)?;
     counter(to, "presence_reaped", "Members of dead nodes that this node removed", broker.presence_reaped)?;
     let reasserted = "Members that were entered anew after a fault";

@@ -10,6 +10,21 @@
 //! * `entry`: what Redis keeps of a member
 //! * `library`, `ullim.lua`: the functions that Redis runs for us
 //! * `calls`: commands and what their answers mean
+//!
+//! The lease decides who writes under which name, and who cleans up:
+//!
+//! ```text
+//! ullim_renew says     this node writes as     what it does                           who cleans up
+//! renewed              the name it has         nothing                                itself, what it knows of
+//! lapsed (by Redis'    the name it has         enters all again, looks for members    itself: nobody has claimed
+//!   clock; unclaimed)                          in its name that it does not know      what it has
+//! new (at the start,   the name it has         the same                               the name before: whoever
+//!   or after `lost`)                                                                  claims it
+//! lost (claimed, or    a new random name       forgets who was to be taken out,       whoever has claimed the old
+//!   gone)                                      renews as `new`                        name: one node at a time
+//! no answer            nothing, when its own   waits for the link                     nobody, for a lease; then
+//!                      clock says lapsed                                              whoever claims it
+//! ```
 
 mod calls;
 mod entry;
@@ -108,6 +123,11 @@ impl Keeper {
     /// Sessions of this node, once per channel.
     pub(super) fn members(&self) -> u64 {
         self.table().members()
+    }
+
+    /// Whether the link stands.
+    pub(super) fn is_up(&self) -> bool {
+        self.link.borrow().is_some()
     }
 
     /// Waits until Redis has been told of everything, if the link stands.

@@ -128,7 +128,9 @@ async fn without_the_rights_nobody_enters_and_publications_pass() {
     super::wait::until("up", || broker.status() == ullim_broker::Status::Up).await;
     let refused = answer(broker.enter(entry("a", 1, "alice"))).await;
     assert_eq!(refused, Err(PresenceError::Unavailable));
+    assert_eq!((broker.status(), broker.counters().presence_up), (ullim_broker::Status::Up, Some(false)));
     assert_eq!(users(&server, "a").await, BTreeMap::new());
     server.run::<()>(&["ACL", "SETUSER", "node", "+zadd"]).await;
     until_equal(1, async || users(&server, "a").await.len()).await;
+    assert_eq!(broker.counters().presence_up, Some(true));
 }

@@ -31,6 +31,7 @@ fn exposed() -> String {
             undecodable: 9,
             last_message_age: Some(Duration::from_millis(1500)),
             probe_rtt: Some(Duration::from_millis(2)),
+            presence_up: Some(false),
             presence_members: 11,
             ..Default::default()
         },
@@ -74,6 +75,7 @@ fn every_number_is_exposed_under_its_name() {
         "ullim_redis_reconnects_total 0",
         "ullim_relay_last_message_age_seconds 1.5",
         "ullim_relay_probe_rtt_seconds 0.002",
+        "ullim_presence_up 0",
         "ullim_presence_members 11",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
