@@ -199,11 +199,13 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_is_refused_with_a_sentence() {
         let long = format!("user={}", "x".repeat(MAX_NAME + 1));
+        let wide = format!("user={}", "%F0%9D%84%9E".repeat(MAX_NAME));
         for (query, sentence) in [
             (None, "1 to 64 characters"),
             (Some("user="), "1 to 64 characters"),
             (Some("name=alice"), "1 to 64 characters"),
             (Some(long.as_str()), "1 to 64 characters"),
+            (Some(wide.as_str()), "1 to 255 bytes"),
             (Some("user=a%00b"), "control characters"),
             (Some("user=%7Ealice"), "does not begin with"),
         ] {
@@ -227,5 +229,13 @@ mod tests {
         let alone = Site::new(None);
         alone.tell(&Access { internal, api_key: "k".to_owned(), redis: None });
         assert!(get(&alone, "/dev.json", None).1.contains(r#""redis_url":null,"prefix":null"#));
+    }
+
+    #[test]
+    fn the_client_of_the_page_outlives_connections_that_come_and_go() {
+        let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/src/dev/page/ullim.test.mjs");
+        let output = std::process::Command::new("node").args(["--test", tests]).output();
+        let output = output.expect("Node.js runs these tests: tests/run installs it");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 }

@@ -60,11 +60,40 @@ async function settled() {
 
 const retriable = { code: 111, name: "unavailable", message: "later", retry: true };
 
+/** Time that passes when the test says so. */
+const clock = { now: 0, timers: new Map(), last: 0 };
+
+function addTimer(run, after, every) {
+  clock.timers.set(++clock.last, { run, at: clock.now + after, every });
+  return clock.last;
+}
+
+/** Lets time pass, and what follows from it happen. */
+async function wait(milliseconds) {
+  for (const end = clock.now + milliseconds; clock.now < end; ) {
+    clock.now = Math.min(end, clock.now + 100);
+    for (const [id, timer] of [...clock.timers]) {
+      if (timer.at > clock.now || !clock.timers.has(id)) continue;
+      if (timer.every) timer.at += timer.every;
+      else clock.timers.delete(id);
+      timer.run();
+      await settled();
+    }
+  }
+}
+
 /** A client that hears a channel and its members. */
-async function started(t) {
-  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
-  t.mock.method(Math, "random", () => 0.5);
-  globalThis.WebSocket = FakeSocket;
+async function started() {
+  Object.assign(globalThis, {
+    WebSocket: FakeSocket,
+    setTimeout: (run, after) => addTimer(run, after),
+    setInterval: (run, every) => addTimer(run, every, every),
+    clearTimeout: (id) => clock.timers.delete(id),
+    clearInterval: (id) => clock.timers.delete(id),
+  });
+  Date.now = () => clock.now;
+  Math.random = () => 0.5;
+  clock.timers.clear();
   FakeSocket.all = [];
   const ullim = new Ullim("ws://node/");
   const heard = [];
@@ -75,45 +104,37 @@ async function started(t) {
   return { ullim, socket, heard };
 }
 
-/** Lets time pass, and what follows from it happen. */
-async function wait(t, milliseconds) {
-  for (let left = milliseconds; left > 0; left -= 100) {
-    t.mock.timers.tick(Math.min(left, 100));
-    await settled();
-  }
-}
-
-test("members that could not be read are not asked for on a socket that is connecting", async (t) => {
-  const { ullim, socket } = await started(t);
+test("members that could not be read are not asked for on a socket that is connecting", async () => {
+  const { ullim, socket } = await started();
   await socket.answer("subscribe", { presence: { members: [], cursor: "1" } });
   await socket.answer("presence", undefined, retriable);
   await socket.lose();
-  await wait(t, 300);
+  await wait(300);
   const next = FakeSocket.all[1];
-  await wait(t, 800);
+  await wait(800);
   await next.open();
   assert.equal(ullim.state.name, "connected");
   await next.answer("subscribe", { presence: { members: [] } });
-  await wait(t, 11_000);
+  await wait(11_000);
   assert.equal(next.isClosed, false, "a healthy connection is kept");
   assert.equal(FakeSocket.all.length, 2);
 });
 
-test("whoever has closed stays closed", async (t) => {
-  const { ullim, socket } = await started(t);
+test("whoever has closed stays closed", async () => {
+  const { ullim, socket } = await started();
   await socket.answer("subscribe", { presence: { members: [], cursor: "1" } });
   await socket.answer("presence", undefined, retriable);
   ullim.close();
-  await wait(t, 60_000);
+  await wait(60_000);
   assert.equal(ullim.state.name, "closed");
   assert.equal(FakeSocket.all.length, 1);
 });
 
-test("pages that come from an earlier connection are forgotten", async (t) => {
-  const { socket, heard } = await started(t);
+test("pages that come from an earlier connection are forgotten", async () => {
+  const { socket, heard } = await started();
   await socket.answer("subscribe", { presence: { members: [{ session: "1", user: "old" }], cursor: "1" } });
   await socket.lose();
-  await wait(t, 300);
+  await wait(300);
   const next = FakeSocket.all[1];
   await next.open();
   await next.answer("subscribe", { presence: { members: [{ session: "2", user: "new" }] } });
@@ -122,11 +143,11 @@ test("pages that come from an earlier connection are forgotten", async (t) => {
   assert.equal(next.sent.filter((command) => command.presence).length, 0);
 });
 
-test("a node that does not answer is left, and only then", async (t) => {
-  const { ullim, socket } = await started(t);
-  await wait(t, 9_999);
+test("a node that does not answer is left, and only then", async () => {
+  const { ullim, socket } = await started();
+  await wait(9_999);
   assert.equal(socket.isClosed, false);
-  await wait(t, 1);
+  await wait(1);
   assert.equal(socket.isClosed, true);
   assert.equal(ullim.state.name, "waiting");
 });
