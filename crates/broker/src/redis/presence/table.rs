@@ -5,9 +5,12 @@
 //! * `rooms`: channels, and which of them Redis knows as the node's
 //! * `due`: whose turn it is
 //! * `departures`: when somebody is to be told as gone
+//! * `name`: what the node is called, and how long it counts as alive; `order`: something to tell Redis
 
 mod departures;
 mod due;
+mod name;
+mod order;
 mod place;
 mod rooms;
 
@@ -21,8 +24,12 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
 use due::Due;
+use name::{FORMER, Lease};
 use place::{Known, Place, Wanted};
 use rooms::{Registration, Rooms};
+
+pub(super) use name::Name;
+pub(super) use order::{Order, What};
 
 use super::entry;
 use super::lease::LEASE;
@@ -37,37 +44,8 @@ const MAX_LEAVING: usize = 65_536;
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 const ASK_TIMES: u32 = 15;
 
-/// How many former names of the node are remembered.
-const FORMER: usize = 8;
-
 /// Where the answer to an enter will be.
 pub(super) type Waiting = oneshot::Receiver<Result<(), PresenceError>>;
-
-/// What this node is called.
-#[derive(Debug, Clone)]
-pub(super) struct Name {
-    pub(super) node: Arc<str>,
-    /// Redis has not heard of it.
-    pub(super) is_new: bool,
-    /// What it was called before, the latest first. At most [`FORMER`].
-    pub(super) before: VecDeque<Arc<str>>,
-}
-
-impl Name {
-    /// All of them, between spaces.
-    fn all(&self) -> String {
-        std::iter::once(&self.node).chain(&self.before).fold(" ".to_owned(), |all, name| all + name + " ")
-    }
-}
-
-/// How long others take this node for alive.
-#[derive(Debug, Clone, Copy)]
-struct Lease {
-    /// When the renewal was asked for.
-    asked: Instant,
-    /// Until when it holds, by Redis' clock, in Unix milliseconds.
-    until: u64,
-}
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -87,32 +65,6 @@ pub(super) struct Table {
     in_flight: usize,
     /// Something was forgotten that is to be looked for.
     is_overflowed: bool,
-}
-
-/// Something to tell Redis.
-#[derive(Debug)]
-pub(super) struct Order {
-    pub(super) channel: ChannelName,
-    pub(super) session: SessionId,
-    pub(super) node: Arc<str>,
-    pub(super) what: What,
-    version: u64,
-}
-
-#[derive(Debug)]
-pub(super) enum What {
-    /// With the names of the node if this is a repetition.
-    Enter {
-        entry: Arc<Entry>,
-        since: u64,
-        names: String,
-        /// After which Redis is to refuse it: others may have taken the node for dead.
-        lease_end: u64,
-    },
-    Leave {
-        user: Arc<str>,
-        grace: Duration,
-    },
 }
 
 impl Table {

@@ -63,7 +63,11 @@ function listen() {
   const isMe = ({ user }) => user === name;
   session.subscribe(here, {
     pub: (pub) => timeline.publication(pub, name),
-    gap: (gap) => timeline.gap(gap),
+    gap: (gap) => {
+      // Who is here is read anew by itself; no message is missing.
+      if (gap.reason === "presence") timeline.event("joins and leaves may be missing here");
+      else timeline.gap(gap);
+    },
     subscribed: () => showProblem(),
     refused: (error) => showProblem(`${here}: ${error.message ?? error.name}`),
     join: (member) => isMe(member) || timeline.event(`${shown(member.user)} joined`),

@@ -47,8 +47,7 @@ export class Timeline {
   /** Messages may be missing here. */
   gap({ from, to, reason }) {
     const line = element("li", "gap");
-    const what = reason === "presence" ? "Joins and leaves" : "Messages";
-    line.append(`${what} from `, time(from), " to ", time(to), " may be missing: ", element("code", "", reason));
+    line.append("Messages from ", time(from), " to ", time(to), " may be missing: ", element("code", "", reason));
     this.#add(line);
   }
 
