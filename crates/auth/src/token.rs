@@ -165,7 +165,8 @@ fn rejection(error: &ErrorKind, algorithm: Algorithm) -> Rejection {
     Rejection::Invalid(match error {
         ErrorKind::InvalidSignature => "the token's signature does not match",
         ErrorKind::Json(_) => {
-            "the token's claims are malformed: \"exp\" must be a number, \"sub\", \"iss\" and \"channel\" texts"
+            "the token's \"alg\" is unknown, or its claims are malformed: \"exp\" must be a number, \"sub\", \"iss\" and \
+             \"channel\" texts"
         }
         _ => match algorithm {
             Algorithm::Hs256 => "the token is malformed, or its algorithm is not its key's, HS256",
