@@ -13,10 +13,10 @@ pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Every Rust file of the crates and the tests.
+/// Every Rust file of the crates, the tests and the load generator.
 pub(crate) fn sources() -> Vec<PathBuf> {
     let mut sources = Vec::new();
-    let mut folders = vec![root().join("crates"), root().join("tests")];
+    let mut folders: Vec<_> = ["crates", "tests", "loadtest"].map(|folder| root().join(folder)).into();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -1,0 +1,3 @@
+//! `ullim-floor`: what the kernel makes anybody pay.
+
+fn main() {}

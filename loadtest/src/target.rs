@@ -1,0 +1,165 @@
+//! What is driven: how a client connects and subscribes, and how a message is published. Read from a TOML file, so that
+//! a server nobody has thought of can be described without a line of code.
+//!
+//! In every template `$channel` stands for the channel's name, `$id` for a number that is different in each message of a
+//! connection, `$client` for the connection's number, `$token` for its token, `$payload` for the published JSON object
+//! and `$payload_string` for the same as a JSON string, quotes included.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+/// A server, or a way of speaking to it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// As it stands in tables.
+    pub name: String,
+    /// Where clients connect: `ws://` or `wss://`. `$port` stands for the port that the comparison has chosen.
+    pub url: String,
+    /// What is offered in `Sec-WebSocket-Protocol`.
+    #[serde(default)]
+    pub subprotocol: Option<String>,
+    /// Further header fields of the request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// How the messages of `open` and `subscribe` travel.
+    #[serde(default)]
+    pub format: Format,
+    /// What is sent after the upgrade, in this order.
+    #[serde(default)]
+    pub open: Vec<Exchange>,
+    /// What subscribes to one channel. Without it a connection hears the channels named in its URL.
+    #[serde(default)]
+    pub subscribe: Option<Exchange>,
+    /// Messages of the server's that want an answer. Ping frames of WebSocket are answered in any case.
+    #[serde(default)]
+    pub answer: Vec<Answer>,
+    /// How a message is published.
+    pub publish: Publish,
+    /// What each connection shows as `$token`.
+    #[serde(default)]
+    pub token: Option<Token>,
+    /// How the comparison starts it.
+    #[serde(default)]
+    pub server: Option<Server>,
+    /// The file it was read from; paths in it are relative to its folder.
+    #[serde(skip)]
+    pub file: PathBuf,
+}
+
+/// What the text of the templates becomes on the wire.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// A text frame, as it stands.
+    #[default]
+    Text,
+    /// A binary frame with the same JSON in MessagePack.
+    Msgpack,
+}
+
+/// A message, and what comes back.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    /// The message. Left out, the server speaks first.
+    #[serde(default)]
+    pub send: Option<String>,
+    /// What the answer contains, whatever it is written in. Left out, nothing is waited for.
+    #[serde(default)]
+    pub expect: Option<String>,
+    /// Whether what follows is sent only after the answer. Otherwise everything is sent at once.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// What is sent when a message comes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The whole message that the server sends.
+    pub to: String,
+    /// What is sent back.
+    pub send: String,
+}
+
+/// How a message is published: exactly one of these.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Publish {
+    /// A command of Redis'.
+    Redis {
+        /// `redis://host:port`; `$redis` stands for the server that the comparison has started.
+        url: String,
+        /// The command and its arguments.
+        command: Vec<String>,
+    },
+    /// A request over HTTP/1.1, pipelined on one connection.
+    Http {
+        /// `http://` only. `$port` as in `url`.
+        url: String,
+        /// `POST` unless said otherwise.
+        #[serde(default)]
+        method: Option<String>,
+        /// Header fields.
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        /// The body.
+        body: String,
+    },
+    /// A connection like the subscribers', and the message that it sends.
+    Client {
+        /// The message.
+        send: String,
+    },
+    /// A program that reads one line for each message: the channel, a tab, the payload.
+    Program {
+        /// The program and its arguments; `$redis` and `$port` as above.
+        command: Vec<String>,
+    },
+}
+
+/// How tokens are signed: JWT with `sub` (`user-$client`) and `exp`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// `HS256`, `RS256`, `ES256` or `EdDSA`.
+    pub algorithm: String,
+    /// The secret of HS256.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// A PEM file with the private key of the others. `$dir` stands for the comparison's scratch folder.
+    #[serde(default)]
+    pub key: Option<String>,
+}
+
+/// How the comparison starts a server.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// A program that becomes the server. Its environment tells it `PORT`, `REDIS` (host:port), `DIR` (a scratch folder
+    /// of this server's own), `BIN` (where the built programs are) and `NODES` (how many share the Redis). It ends with
+    /// 77 and a line on standard error if the server is not installed.
+    pub start: PathBuf,
+    /// Further environment of this target's.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Whether several of them on one Redis are one cluster.
+    #[serde(default)]
+    pub cluster: bool,
+    /// A program that prints the version of the server.
+    #[serde(default)]
+    pub version: Option<Vec<String>>,
+}
+
+impl Target {
+    /// Reads a description. Unknown keys are errors.
+    pub fn read(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let target: Self = toml::from_str(&text).with_context(|| format!("{} is no target", file.display()))?;
+        Ok(Self { file: file.to_owned(), ..target })
+    }
+}
