@@ -1,0 +1,141 @@
+//! A connection's bytes: TCP, or TLS on it. Neither ever waits.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+/// A client's end of a connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// Encrypted.
+    Tls(TcpStream, Box<ClientConnection>),
+}
+
+/// How to connect.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    /// Where to.
+    pub address: SocketAddr,
+    /// Where from, on loopback: there are fewer than 30,000 ports for each address.
+    pub source: Option<Ipv4Addr>,
+    /// None without TLS.
+    pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Connector {
+    /// Begins a connection.
+    pub fn connect(&self) -> io::Result<Stream> {
+        let tcp = match self.source {
+            None => TcpStream::connect(self.address)?,
+            Some(source) => connect_from(source, self.address)?,
+        };
+        Ok(match &self.tls {
+            None => Stream::Plain(tcp),
+            Some((config, name)) => {
+                let session = ClientConnection::new(Arc::clone(config), name.clone()).map_err(io::Error::other)?;
+                Stream::Tls(tcp, Box::new(session))
+            }
+        })
+    }
+}
+
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into())?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        connected => connected?,
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+impl Stream {
+    /// The socket.
+    pub fn tcp(&mut self) -> &mut TcpStream {
+        match self {
+            Self::Plain(tcp) | Self::Tls(tcp, _) => tcp,
+        }
+    }
+
+    /// Reads what is there: `None` if nothing is, 0 at the end.
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match self {
+            Self::Plain(tcp) => not_now(tcp.read(into)),
+            Self::Tls(tcp, session) => loop {
+                match not_now(session.reader().read(into))? {
+                    Some(read) => return Ok(Some(read)),
+                    None => match not_now(session.read_tls(tcp))? {
+                        None => return Ok(None),
+                        Some(0) => return Ok(Some(0)),
+                        Some(_) => {
+                            session.process_new_packets().map_err(io::Error::other)?;
+                            flush(tcp, session)?;
+                        }
+                    },
+                }
+            },
+        }
+    }
+
+    /// Whether a read that was not filled may have left something behind.
+    pub fn may_hold_more(&self) -> bool {
+        matches!(self, Self::Tls(..))
+    }
+
+    /// Writes what the peer takes at once; how much of `bytes` that was.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => Ok(not_now(tcp.write(bytes))?.unwrap_or(0)),
+            Self::Tls(tcp, session) => {
+                let taken = not_now(session.writer().write(bytes))?.unwrap_or(0);
+                flush(tcp, session)?;
+                Ok(taken)
+            }
+        }
+    }
+
+    /// Sends what is held back.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Tls(tcp, session) => flush(tcp, session),
+        }
+    }
+
+    /// The connection is reset when it is dropped: the server learns at once, and no port is kept.
+    pub fn cut(&mut self) {
+        // Where this fails the connection is gone already.
+        let _ = SockRef::from(&*self.tcp()).set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// Makes the system's own buffer small, so that who does not read is noticed soon.
+    pub fn narrow(&mut self) {
+        // The system takes the least it has instead.
+        let _ = SockRef::from(&*self.tcp()).set_recv_buffer_size(4096);
+    }
+}
+
+fn flush(tcp: &mut TcpStream, session: &mut ClientConnection) -> io::Result<()> {
+    while session.wants_write() {
+        if not_now(session.write_tls(tcp))?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Distinguishes "not now" from an error.
+pub fn not_now(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
