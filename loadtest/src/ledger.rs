@@ -46,6 +46,8 @@ pub struct Ledger {
     last: Vec<u32>,
     /// Subscriptions that have heard anything.
     heard: usize,
+    /// Deliveries of messages that do not count.
+    pub probes: u64,
     /// Whose messages count.
     observed: Range<u32>,
     missing: HashSet<(u32, u32)>,
@@ -72,6 +74,7 @@ impl Ledger {
             observed,
             last: vec![DEAF; subscriptions],
             heard: 0,
+            probes: 0,
             missing: HashSet::new(),
             uncounted: 0,
             received: 0,
@@ -94,6 +97,7 @@ impl Ledger {
             *last = 0;
             self.heard += 1;
         }
+        self.probes += u64::from(mark.sequence == 0);
         if mark.sequence == 0 || !self.observed.contains(&subscription) {
             return;
         }

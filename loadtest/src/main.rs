@@ -1,7 +1,7 @@
 //! `ullim-loadtest`: drives a server and says what came of it.
 
 use clap::{Parser, Subcommand};
-use ullim_loadtest::report::Report;
+use ullim_loadtest::report::{Latency, Report};
 use ullim_loadtest::scenario::channels::Channels;
 use ullim_loadtest::scenario::fanout::{BURST, CLUSTER, FANOUT, Fanout};
 use ullim_loadtest::scenario::idle::Idle;
@@ -48,6 +48,43 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// For people: one figure a line.
 fn print(report: &Report) {
-    println!("{report:#?}");
+    println!("{}: {}", report.scenario, report.target);
+    let line = |name: &str, value: String| println!("  {name:<22} {value}");
+    line("connections", format!("{} of {}, {} lost", report.connected, report.connections, report.lost_connections));
+    if let Some(connecting) = &report.connecting {
+        line("connected", format!("{:.0} a second, {}", connecting.per_second, delays(&connecting.latency)));
+        if let Some(back) = connecting.back_seconds {
+            line("all back after", format!("{back:.2} s"));
+        }
+        if let Some((before, meanwhile)) = &connecting.stayed {
+            line("who stayed, before", delays(before));
+            line("who stayed, meanwhile", delays(meanwhile));
+        }
+    }
+    if let Some(deliveries) = &report.deliveries {
+        let delivered = format!("{} of {} in {:.2} s", deliveries.received, deliveries.expected, deliveries.seconds);
+        line("delivered", delivered);
+        let wrong = (deliveries.lost, deliveries.duplicates, deliveries.reordered);
+        line("lost, twice, late", format!("{}, {}, {}", wrong.0, wrong.1, wrong.2));
+        line("delay", delays(&deliveries.latency));
+    }
+    if let Some(server) = &report.server {
+        let cpu = server.user_seconds + server.system_seconds;
+        line("server's CPU", format!("{cpu:.2} s in {:.2} s, {:.2} µs each", server.seconds, server.micros_per_unit));
+        line("of it in user space", format!("{:.2} µs each", server.user_micros_per_unit));
+        let resident = (server.resident as f64 / 1048576.0, server.resident_per_connection / 1024.0);
+        line("resident", format!("{:.1} MiB, {:.2} KiB for each connection", resident.0, resident.1));
+        line("resident at the end", format!("{:.1} MiB", server.resident_after as f64 / 1048576.0));
+    }
+    line("generator's CPU", format!("{:.2} s", report.generator_cpu_seconds));
+    for warning in &report.warnings {
+        println!("  ! {warning}");
+    }
+}
+
+fn delays(latency: &Latency) -> String {
+    let Latency { p50, p90, p99, max, .. } = latency;
+    format!("p50 {p50:.2} ms, p90 {p90:.2}, p99 {p99:.2}, max {max:.2}")
 }

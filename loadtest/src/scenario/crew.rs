@@ -52,9 +52,10 @@ impl Crew {
         self.groups.iter().map(Group::subscriptions).sum()
     }
 
-    /// How many must hear what is published: those that read.
-    pub fn hearing(&self) -> usize {
-        self.groups.iter().filter(|group| !group.stalled).map(Group::subscriptions).sum()
+    /// How many must hear what is published on so many channels: those that read.
+    pub fn hearing(&self, published: u32) -> usize {
+        let hears = |group: &&Group| !group.stalled && group.first_channel < published;
+        self.groups.iter().filter(hears).map(Group::subscriptions).sum()
     }
 
     /// The numbers of the subscriptions that count.

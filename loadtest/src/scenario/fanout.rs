@@ -13,6 +13,12 @@ const CHANNEL: &str = "fan0";
 /// The channel that is only load.
 const HOT: &str = "hot1";
 
+/// How many channels, of those on which nothing is published, each connection hears.
+const OTHERS_EACH: usize = 500;
+
+/// A number that no published channel has.
+const SILENT: u32 = 1 << 23;
+
 /// How much of what.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Fanout {
@@ -43,6 +49,9 @@ pub struct Fanout {
     /// Messages a second on that other channel.
     #[arg(long, default_value_t = 100.0)]
     pub hot_rate: f64,
+    /// Further channels, on which nothing is published, among connections with 500 of them each.
+    #[arg(long, default_value_t = 0)]
+    pub other_channels: usize,
     /// What every scenario has to be told.
     #[command(flatten)]
     pub options: Options,
@@ -84,9 +93,14 @@ impl Fanout {
         let patience = Duration::from_secs_f64(self.patience);
         let size = self.options.size;
 
-        let crew = Crew::new(vec![Group::of_channel(subscribers, CHANNEL, 0)])
+        let mut crew = Crew::new(vec![Group::of_channel(subscribers, CHANNEL, 0)])
             .beside(Group { stalled: true, ..Group::of_channel(self.stalled, CHANNEL, 0) })
             .beside(Group::of_channel(self.hot_subscribers, HOT, 1));
+        for first in (0..self.other_channels).step_by(OTHERS_EACH) {
+            let numbers = first..(first + OTHERS_EACH).min(self.other_channels);
+            let channels = numbers.map(|number| format!("other{number}")).collect();
+            crew = crew.beside(Group { connections: 1, channels, first_channel: SILENT, stalled: false });
+        }
         let mut stage = Stage::new(defaults.name, &self.options, crew)?;
         stage.connect_all()?;
 

@@ -156,7 +156,8 @@ impl Stage {
     /// Publishes messages that do not count until all have heard one. A server whose answers say nothing of a
     /// subscription, or say it too early, is ready only then.
     pub fn prove(&mut self, schedules: &mut [Schedule]) -> anyhow::Result<()> {
-        let (goal, begun) = (self.crew.hearing(), clock::now());
+        let published = schedules.iter().map(Schedule::channels).sum::<usize>();
+        let (goal, begun) = (self.crew.hearing(published as u32), clock::now());
         self.show("waiting for a first message", goal as u64);
         while clock::elapsed(begun) < PROBING {
             for schedule in &mut *schedules {
@@ -180,9 +181,9 @@ impl Stage {
 
     /// Lets probes that are still on their way arrive.
     fn settle(&mut self) -> anyhow::Result<()> {
-        let mut bytes = u64::MAX;
-        while bytes != self.swarm.bytes {
-            bytes = self.swarm.bytes;
+        let mut probes = 0;
+        while probes != self.swarm.ledger.probes {
+            probes = self.swarm.ledger.probes;
             self.swarm.run(Duration::from_millis(100), |_| false)?;
         }
         Ok(())
