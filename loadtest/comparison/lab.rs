@@ -163,7 +163,6 @@ impl Lab {
         nodes: &[Node],
         scenario: &str,
         arguments: &[String],
-        contestant: &Contestant,
     ) -> anyhow::Result<Report> {
         let mut command = pinned(self.load_cpu, &self.bin.join("ullim-loadtest"));
         command.arg(scenario).arg("--target").arg(&target.file).args(["--json", "--quiet"]).args(arguments);
@@ -187,7 +186,10 @@ impl Lab {
             sleep(Duration::from_millis(20));
         };
         if !status.success() {
-            bail!("{}: {}", contestant.label, fs::read_to_string(&error)?.trim());
+            let said = fs::read_to_string(&error)?;
+            // What the generator says itself, rather than what a program that it has started says.
+            let own = said.lines().rev().find(|line| line.starts_with("error: "));
+            bail!("{}", own.or(said.lines().last()).unwrap_or("no reason given"));
         }
         Ok(serde_json::from_slice(&fs::read(&out)?)?)
     }

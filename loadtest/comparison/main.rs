@@ -15,6 +15,7 @@ mod plot;
 mod results;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -56,8 +57,17 @@ struct Arguments {
     list: bool,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match compare(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(arguments: &Arguments) -> anyhow::Result<()> {
     let experiments = experiment::all();
     if arguments.list {
         experiments.iter().for_each(|experiment| println!("{:<16} {}", experiment.id, experiment.title));
@@ -81,7 +91,7 @@ fn main() -> anyhow::Result<()> {
         results.machine = machine::describe()?;
         for experiment in experiments.iter() {
             if arguments.only.is_empty() || arguments.only.iter().any(|name| name == experiment.id) {
-                run(&lab, experiment, &arguments, &mut results)?;
+                run(&lab, experiment, arguments, &mut results)?;
                 results.write(&file)?;
             }
         }
@@ -122,7 +132,7 @@ fn one(
         Started::Missing(why) => return Ok(Outcome::Skipped(why)),
     };
     let arguments = experiment.arguments(contestant, quick);
-    Ok(match lab.drive(&target, &nodes, experiment.scenario, &arguments, contestant) {
+    Ok(match lab.drive(&target, &nodes, experiment.scenario, &arguments) {
         Ok(report) => Outcome::Measured(Box::new(report)),
         Err(error) => Outcome::Failed(format!("{error:#}")),
     })

@@ -1,5 +1,7 @@
 //! `ullim-loadtest`: drives a server and says what came of it.
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use ullim_loadtest::report::{Latency, Report};
 use ullim_loadtest::scenario::channels::Channels;
@@ -9,7 +11,7 @@ use ullim_loadtest::scenario::storm::Storm;
 
 /// Drives a server that fans messages out, and says what came of it.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_override_self = true)]
 struct Arguments {
     #[command(subcommand)]
     scenario: Scenario,
@@ -31,8 +33,17 @@ enum Scenario {
     Cluster(Fanout),
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let (report, json) = match &arguments.scenario {
         Scenario::Fanout(fanout) => (fanout.run(FANOUT)?, fanout.options.json),
         Scenario::Burst(burst) => (burst.run(BURST)?, burst.options.json),

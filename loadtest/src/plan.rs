@@ -111,7 +111,7 @@ impl Planner<'_> {
         let subscriptions =
             channels.iter().filter_map(|channel| Some((Some(channel), self.target.subscribe.as_ref()?)));
         ensure!(
-            self.target.subscribe.is_some() || channels.len() <= 1,
+            self.target.subscribe.is_some() || channels.len() <= 1 || !endpoint.path.contains("$channel"),
             "{}: without `subscribe` a connection hears one channel, the one in its URL",
             self.target.name
         );

@@ -156,7 +156,20 @@ pub struct Server {
 }
 
 /// The targets that are built in, by their names.
-const BUILT_IN: [(&str, &str); 0] = [];
+const BUILT_IN: [(&str, &str); 12] = [
+    ("centrifugo", include_str!("../targets/centrifugo.toml")),
+    ("floor", include_str!("../targets/floor.toml")),
+    ("floor-batched", include_str!("../targets/floor-batched.toml")),
+    ("nchan", include_str!("../targets/nchan.toml")),
+    ("socketio", include_str!("../targets/socketio.toml")),
+    ("sockudo", include_str!("../targets/sockudo.toml")),
+    ("ullim-eddsa", include_str!("../targets/ullim-eddsa.toml")),
+    ("ullim-es256", include_str!("../targets/ullim-es256.toml")),
+    ("ullim-json", include_str!("../targets/ullim-json.toml")),
+    ("ullim-msgpack", include_str!("../targets/ullim-msgpack.toml")),
+    ("ullim-rs256", include_str!("../targets/ullim-rs256.toml")),
+    ("ullim-tls", include_str!("../targets/ullim-tls.toml")),
+];
 
 impl Target {
     /// A description in a file, or one that is built in.

@@ -85,6 +85,8 @@ pub struct Stage {
     pids: Vec<u32>,
     before: Option<Sample>,
     report: Report,
+    /// Connections of other processes.
+    elsewhere: u64,
     progress: ProgressBar,
 }
 
@@ -119,7 +121,16 @@ impl Stage {
         if let Ok(style) = ProgressStyle::with_template("{msg:>28} {wide_bar} {pos}/{len} {elapsed}") {
             progress.set_style(style);
         }
-        Ok(Self { swarm, channels: crew.channels(), crew, pids: options.pid.clone(), before, report, progress })
+        Ok(Self {
+            swarm,
+            channels: crew.channels(),
+            crew,
+            pids: options.pid.clone(),
+            before,
+            report,
+            elsewhere: 0,
+            progress,
+        })
     }
 
     /// Shows what is going on, out of how many.
@@ -230,7 +241,7 @@ impl Stage {
         let sample = |pids: &[u32]| (!pids.is_empty()).then(|| Sample::of(pids)).transpose();
         let (own, begun) = (Sample::own()?, clock::now());
         let first = sample(&self.pids)?;
-        self.report.connected = self.swarm.ready() as u64;
+        self.report.connected = self.swarm.ready() as u64 + self.elsewhere;
         work(self)?;
         let second = sample(&self.pids).context("a server process is gone")?;
         let seconds = clock::elapsed(begun).as_secs_f64();
@@ -280,6 +291,12 @@ impl Stage {
         if late.p99 > 0.1 && late.p99 > latency.p50 / 4.0 {
             self.warn(format!("messages were published late: p99 {:.2} ms", late.p99));
         }
+    }
+
+    /// Connections that other processes have made.
+    pub fn add_connections(&mut self, count: usize) {
+        self.elsewhere += count as u64;
+        self.report.connections += count as u64;
     }
 
     /// What was connected.
