@@ -6,6 +6,7 @@ Requests are pipelined on one connection, so that the answers' way back does not
 import hashlib
 import hmac
 import json
+import os
 import socket
 import sys
 import threading
@@ -39,8 +40,8 @@ def read_answers(connection: socket.socket, done: threading.Event) -> None:
                 length = int(line.split(b":")[1])
         body = answers.read(length)
         if b" 200 " not in status:
-            print(f"refused: {status.decode().strip()} {body.decode(errors='replace')}", file=sys.stderr)
-            break
+            print(f"refused: {status.decode().strip()} {body.decode(errors='replace')}", file=sys.stderr, flush=True)
+            os._exit(1)
     done.set()
 
 
