@@ -213,7 +213,16 @@ impl<'b> Content<'b> {
     }
 
     /// What the slot must not hear: to be asked for slots in their order.
+    #[inline]
     pub(crate) fn excluded(&mut self, slot: u32) -> &'b [u64] {
+        match self.excluded.first() {
+            Some(pair) if pair >> 32 <= u64::from(slot) => self.excluded_up_to(slot),
+            _ => &[],
+        }
+    }
+
+    #[cold]
+    fn excluded_up_to(&mut self, slot: u32) -> &'b [u64] {
         let before = self.excluded.iter().take_while(|pair| (**pair >> 32) < u64::from(slot)).count();
         let own = self.excluded[before..].iter().take_while(|pair| **pair >> 32 == u64::from(slot)).count();
         let (own, rest) = self.excluded[before..].split_at(own);
@@ -222,7 +231,7 @@ impl<'b> Content<'b> {
     }
 
     /// Adds what of a segment is for a slot that must not hear the items that `excluded` names.
-    pub(crate) fn cut(&mut self, segment: u32, whole: Piece, excluded: &[u64], pieces: &mut Vec<Piece>) {
+    pub(crate) fn cut(&mut self, segment: u32, whole: &Piece, excluded: &[u64], pieces: &mut Vec<Piece>) {
         let ends = &self.encoded.ends[self.encoded.encodings[whole.encoding as usize].ends..];
         let (mut begin, mut end) = (whole.range.start, whole.range.start);
         let mut at = self.segments[segment as usize].first;

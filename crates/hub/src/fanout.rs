@@ -170,25 +170,33 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 impl<O: Outlet, E: Encode> Pass<'_, O, E> {
     /// Sends the only segment to each of its receivers.
     fn send_one(&mut self, slots: &Slots) {
+        // Mostly all connections have the same wire.
+        let mut last = None;
+        let mut reached = 0;
         slots.for_each(|slot| {
             let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-            self.content.segments[0].reached += 1;
-            let whole = self.content.whole(0, connection.wire, self.encode, self.items);
+            reached += 1;
+            let wire = connection.wire;
+            let whole = match &last {
+                Some((last, whole)) if *last == wire => whole,
+                _ => &last.insert((wire, self.content.whole(0, wire, self.encode, self.items))).1,
+            };
             let excluded = self.content.excluded(slot);
             if !excluded.is_empty() {
                 return self.send_cut(slot, whole, excluded);
             }
             self.bytes += whole.len();
-            match connection.offer(&[IoSlice::new(self.content.encoded.bytes(&whole))]) {
+            match connection.offer(&[IoSlice::new(self.content.encoded.bytes(whole))]) {
                 Ok(taken) if taken == whole.len() => {}
-                sent => self.keep(slot, &[whole], sent),
+                sent => self.keep(slot, std::slice::from_ref(whole), sent),
             }
         });
+        self.content.segments[0].reached = reached;
     }
 
     /// Sends what of the only segment a connection may hear.
     #[cold]
-    fn send_cut(&mut self, slot: u32, whole: Piece, excluded: &[u64]) {
+    fn send_cut(&mut self, slot: u32, whole: &Piece, excluded: &[u64]) {
         let mut pieces = Vec::new();
         self.content.cut(0, whole, excluded, &mut pieces);
         self.send(slot, &pieces);
@@ -211,7 +219,7 @@ impl<O: Outlet, E: Encode> Pass<'_, O, E> {
                 let whole = self.content.whole(segment, wire, self.encode, self.items);
                 match excluded.is_empty() {
                     true => pieces.push(whole),
-                    false => self.content.cut(segment, whole, excluded, &mut pieces),
+                    false => self.content.cut(segment, &whole, excluded, &mut pieces),
                 }
             }
             self.send(slot, &pieces);

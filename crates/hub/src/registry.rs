@@ -1,7 +1,8 @@
 //! Channel → the connections of this shard that hear it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashTable;
 use slab::Slab;
 use ullim_broker::{Relayed, Window};
 use ullim_protocol::channel::ChannelName;
@@ -45,8 +46,11 @@ struct Aside {
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
+    /// Found by the hash of their names, which stand in the entries only: the table is small, and what it finds is needed
+    /// anyway.
+    keys: HashTable<ChannelKey>,
     // Names are chosen by clients: ahash, seeded at random, keeps them from colliding on purpose.
-    keys: HashMap<ChannelName, ChannelKey, ahash::RandomState>,
+    hasher: ahash::RandomState,
     channels: Slab<Channel>,
     unconfirmed: usize,
 }
@@ -101,7 +105,8 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<ChannelKey> {
-        self.keys.get(name).copied()
+        let is_it = |key: &ChannelKey| self.channels[key.0 as usize].name.as_str() == name;
+        self.keys.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     pub(crate) fn get(&mut self, key: ChannelKey) -> Option<&mut Channel> {
@@ -123,7 +128,8 @@ impl Registry {
             aside: None,
         });
         let key = ChannelKey(index as u32);
-        self.keys.insert(name.clone(), key);
+        let hash = |key: &ChannelKey| self.hasher.hash_one(self.channels[key.0 as usize].name.as_str());
+        self.keys.insert_unique(hash(&key), key, hash);
         self.unconfirmed += 1;
         (key, true)
     }
@@ -184,8 +190,11 @@ impl Registry {
         if !channel.joined || channel.is_wanted() {
             return None;
         }
+        let hash = self.hasher.hash_one(channel.name.as_str());
+        if let Ok(found) = self.keys.find_entry(hash, |found| *found == key) {
+            found.remove();
+        }
         let channel = self.channels.remove(key.0 as usize);
-        self.keys.remove(&channel.name);
         Some(channel.name)
     }
 }
