@@ -26,7 +26,7 @@ use ullim_protocol::command::{Command, Request, Subscribe};
 use ullim_protocol::native::json;
 use ullim_protocol::outgoing::Outgoing;
 use ullim_protocol::publication::{Data, Publication};
-use ullim_protocol::websocket::{OpCode, write_frame};
+use ullim_protocol::websocket::{OpCode, write_message};
 
 /// A socket that takes everything: as large as an outlet may be for a connection to be one cache line.
 pub(crate) struct Sink {
@@ -50,9 +50,7 @@ pub(crate) struct Frames;
 
 impl Encode for Frames {
     fn message(&self, _: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
-        let mut payload = Vec::with_capacity(256);
-        json::encode(message, &mut payload);
-        write_frame(OpCode::Text, &payload, out);
+        write_message(OpCode::Text, out, |out| json::encode(message, out));
     }
 
     fn heartbeat(&self, _: Wire, _: &mut Vec<u8>) {}
