@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::outbox::{GATHERED, Outbox};
+use crate::outbox::Outbox;
 use crate::outlet::{Outlet, Wire};
 use crate::rate::Rate;
 use crate::session::Session;
@@ -23,6 +23,8 @@ impl ConnectionId {
     }
 }
 
+// Without the alignment, most would begin in the middle of a cache line and be two.
+#[repr(align(64))]
 pub(crate) struct Connection<O> {
     pub(crate) outlet: O,
     pub(crate) outbox: Outbox,
@@ -41,60 +43,34 @@ pub(crate) struct Connection<O> {
     pub(crate) paused: bool,
 }
 
-const _: () = assert!(size_of::<Connection<[u64; 3]>>() <= 64, "one cache line, with an outlet of 24 bytes");
+const _: () = {
+    // As the table keeps it.
+    enum Entry {
+        _Vacant(usize),
+        _Occupied(Connection<[u64; 3]>),
+    }
+    assert!(size_of::<Entry>() == 64, "one cache line, with an outlet of 24 bytes");
+};
 
 /// The outlet refused: the connection is lost.
 pub(crate) struct Lost;
 
 impl<O: Outlet> Connection<O> {
-    /// Writes `frames` in order behind what waits already, and keeps what is not taken.
-    pub(crate) fn send(&mut self, frames: &[Bytes]) -> Result<(), Lost> {
-        for gathered in frames.chunks(GATHERED) {
-            // Once the peer takes no more, the rest waits: it says when it takes more only if it was offered too much.
-            let written = match self.outbox.is_empty() {
-                true => write(&mut self.outlet, gathered)?,
-                false => 0,
-            };
-            self.keep(gathered, written);
-        }
-        Ok(())
-    }
-
-    /// Keeps what of `frames` is behind the first `written` bytes.
-    fn keep(&mut self, frames: &[Bytes], mut written: usize) {
-        for frame in frames {
-            let done = written.min(frame.len());
-            written -= done;
-            match done {
-                done if done == frame.len() => {}
-                0 => self.outbox.push(frame.clone()),
-                done => self.outbox.push_rest(frame.slice(done..)),
-            }
+    /// Writes `buffers` unless something waits already; how many bytes were taken. The rest has to wait.
+    pub(crate) fn offer(&mut self, buffers: &[IoSlice<'_>]) -> Result<usize, Lost> {
+        // Once the peer takes no more, the rest waits: it says when it takes more only if it was offered too much.
+        match self.outbox.is_empty() {
+            true => self.outlet.write(buffers).map_err(|_| Lost),
+            false => Ok(0),
         }
     }
 
-    /// As [`send`](Self::send), for bytes that only this connection is sent: they are copied if they have to wait.
+    /// Writes bytes that only this connection is sent: they are copied if they have to wait.
     pub(crate) fn send_own(&mut self, bytes: &[u8]) -> Result<(), Lost> {
-        let written = match self.outbox.is_empty() {
-            true => self.outlet.write(&[IoSlice::new(bytes)]).map_err(|_| Lost)?,
-            false => 0,
-        };
-        match written {
-            0 => self.outbox.push(Bytes::copy_from_slice(bytes)),
-            written if written < bytes.len() => self.outbox.push_rest(Bytes::copy_from_slice(&bytes[written..])),
-            _ => {}
+        let taken = self.offer(&[IoSlice::new(bytes)])?;
+        if taken < bytes.len() {
+            self.outbox.push(Bytes::copy_from_slice(&bytes[taken..]), taken > 0);
         }
         Ok(())
     }
-}
-
-fn write(outlet: &mut impl Outlet, frames: &[Bytes]) -> Result<usize, Lost> {
-    let written = match frames {
-        [frame] => outlet.write(&[IoSlice::new(frame)]),
-        _ => {
-            let slices: Vec<IoSlice<'_>> = frames.iter().map(|frame| IoSlice::new(frame)).collect();
-            outlet.write(&slices)
-        }
-    };
-    written.map_err(|_| Lost)
 }

@@ -7,17 +7,21 @@
 //! Of the batch `a1 b1 a2`, for instance, the segments are `a1 a2` and `b1`. A connection that hears both channels is
 //! written `a1 a2 b1`: the order holds within each channel, and is not promised across them.
 
-use bytes::Bytes;
+use std::io::IoSlice;
+
+use slab::Slab;
 use ullim_broker::Relayed;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
-use ullim_protocol::session::SessionId;
 
+use crate::batch::{Batch, Content, Piece};
 use crate::catching_up::event_size;
-use crate::connection::ConnectionId;
+use crate::connection::{Connection, ConnectionId, Lost};
 use crate::hub::Hub;
-use crate::outlet::{Encode, Outlet, Wire};
-use crate::registry::{ChannelKey, Registry};
+use crate::outbox::GATHERED;
+use crate::outlet::{Encode, Outlet};
+use crate::registry::ChannelKey;
+use crate::slots::Slots;
 
 /// How many bytes of data one batch takes, so that the sockets are looked at in between.
 const BATCH_BYTES: usize = 256 << 10;
@@ -26,38 +30,33 @@ const BATCH_BYTES: usize = 256 << 10;
 /// that is looked at.
 const BATCH_WRITES: usize = 16 << 10;
 
+/// Up to how many bytes for one connection are copied into a row: the system is much slower at gathering many small
+/// buffers.
+const COPIED_BYTES: usize = 16 << 10;
+
 /// What fan-out needs while it runs; kept for its memory.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
-    segments: Vec<Segment>,
-    /// For each item of the batch, the next one of its segment.
-    next: Vec<Option<u32>>,
-    /// Whom to send which segment: the slot in the upper half, the segment in the lower. Sorted, it is the order of
-    /// the writes.
-    order: Vec<u64>,
-    frames: Vec<Bytes>,
+    batch: Batch,
+    pieces: Vec<Piece>,
+    /// What goes to one connection, in a row.
+    copied: Vec<u8>,
     /// Connections that refused, or whose outbox has grown.
     troubled: Vec<(ConnectionId, bool)>,
 }
 
-/// Publications, or joins and leaves, of one channel that follow each other there and have the same receivers.
-#[derive(Debug)]
-struct Segment {
-    channel: ChannelKey,
-    receivers: Receivers,
-    exclude: Option<SessionId>,
-    first: u32,
-    last: u32,
-    /// How many connections it was written or queued to.
-    reached: u64,
-    frames: [Option<Bytes>; Wire::COUNT],
-}
-
-/// Who of a channel's subscribers hears a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Receivers {
-    Live,
-    Watching,
+/// One walk over the connections.
+struct Pass<'p, O, E> {
+    connections: &'p mut Slab<Connection<O>>,
+    encode: &'p E,
+    items: &'p [Relayed],
+    queue_bytes: usize,
+    content: Content<'p>,
+    pieces: &'p mut Vec<Piece>,
+    copied: &'p mut Vec<u8>,
+    troubled: &'p mut Vec<(ConnectionId, bool)>,
+    /// How many bytes were written or queued.
+    bytes: usize,
 }
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
@@ -69,11 +68,12 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             match &items[taken] {
                 item @ Relayed::Publication(routed) => {
                     bytes += routed.size();
-                    writes += self.scratch.collect(&mut self.registry, taken as u32, item);
+                    let excluded = routed.exclude.and_then(|session| self.sessions.get(&session)).copied();
+                    writes += self.scratch.batch.collect(&mut self.registry, taken as u32, item, excluded);
                 }
                 item @ Relayed::Presence(routed) => {
                     bytes += event_size(routed.event.info.as_ref());
-                    writes += self.scratch.collect(&mut self.registry, taken as u32, item);
+                    writes += self.scratch.batch.collect(&mut self.registry, taken as u32, item, None);
                 }
                 Relayed::Joined(name) => {
                     self.fan_out(items);
@@ -100,63 +100,45 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     fn fan_out(&mut self, items: &[Relayed]) {
         self.uncork();
+        if self.scratch.batch.segments.is_empty() {
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
-        scratch.plan(&mut self.registry);
-        let mut bytes = 0;
-        let mut rest = scratch.order.as_slice();
-        while let Some(first) = rest.first() {
-            let slot = first >> 32;
-            let segments = rest.iter().take_while(|entry| *entry >> 32 == slot).count();
-            let (own, others) = rest.split_at(segments);
-            rest = others;
-            let Some(connection) = self.connections.get_mut(slot as usize) else {
-                continue;
-            };
-            for entry in own {
-                let segment = &mut scratch.segments[*entry as u32 as usize];
-                let session = connection.session.as_ref();
-                if segment.exclude.is_some() && segment.exclude == session.map(|session| session.id) {
-                    continue;
+        scratch.batch.plan(&mut self.registry);
+        let (order, content) = scratch.batch.parts();
+        let mut pass = Pass {
+            connections: &mut self.connections,
+            encode: &self.encode,
+            items,
+            queue_bytes: self.config.queue_bytes,
+            content,
+            pieces: &mut scratch.pieces,
+            copied: &mut scratch.copied,
+            troubled: &mut scratch.troubled,
+            bytes: 0,
+        };
+        match pass.content.segments {
+            [only] => {
+                let receivers = only.receivers;
+                if let Some(slots) = self.registry.get(only.channel).and_then(|channel| receivers.of(channel)) {
+                    pass.send_one(slots);
                 }
-                segment.reached += 1;
-                let frame = segment.frame(connection.wire, &self.encode, items, &scratch.next);
-                bytes += frame.len();
-                scratch.frames.push(frame);
             }
-            let sent = connection.send(&scratch.frames).is_ok();
-            scratch.frames.clear();
-            if !sent || connection.outbox.bytes_behind() > self.config.queue_bytes {
-                let id = ConnectionId { slot: slot as u32, generation: connection.generation };
-                scratch.troubled.push((id, sent));
+            _ => pass.send_several(order),
+        }
+        self.counters.message_bytes_out += pass.bytes as u64;
+        let now = self.broker.now();
+        for (at, times) in scratch.batch.reached() {
+            match &items[at] {
+                Relayed::Publication(routed) => self.counters.delivered(now, routed.publication.time, times),
+                _ => self.counters.presence_events += times,
             }
         }
-        self.counters.message_bytes_out += bytes as u64;
-        self.count(&scratch, items);
-        scratch.segments.clear();
-        scratch.order.clear();
-        scratch.next.clear();
+        scratch.batch.clear();
         for (id, sent) in scratch.troubled.drain(..) {
             self.after_sending(id, sent);
         }
         self.scratch = scratch;
-    }
-
-    /// Counts what a batch has brought to how many.
-    fn count(&mut self, scratch: &Scratch, items: &[Relayed]) {
-        if scratch.segments.is_empty() {
-            return;
-        }
-        let now = self.broker.now();
-        for segment in scratch.segments.iter().filter(|segment| segment.reached > 0) {
-            for at in items_from(segment.first, &scratch.next) {
-                match &items[at] {
-                    Relayed::Publication(routed) => {
-                        self.counters.delivered(now, routed.publication.time, segment.reached);
-                    }
-                    _ => self.counters.presence_events += segment.reached,
-                }
-            }
-        }
     }
 
     /// Tells the channel's subscribers what they may have missed while they were subscribed; how many there are.
@@ -165,8 +147,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(channel) = self.registry.get(key) else { return 0 };
         channel.hold(item);
         let slots: Vec<u32> = match gap.reason {
-            GapReason::Presence => channel.watching().collect(),
-            _ => channel.live.iter().copied().collect(),
+            GapReason::Presence => channel.watching().map(|slots| slots.iter().collect()).unwrap_or_default(),
+            _ => channel.live.iter().collect(),
         };
         for slot in &slots {
             self.tell_gap_to(*slot, key, name, gap);
@@ -185,89 +167,116 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 }
 
-impl Scratch {
-    /// Puts the item with this index into its channel's segment; how many writes that adds to the batch.
-    fn collect(&mut self, registry: &mut Registry, index: u32, item: &Relayed) -> usize {
-        let (name, receivers, exclude) = match item {
-            Relayed::Publication(routed) => (&routed.channel, Receivers::Live, routed.exclude),
-            Relayed::Presence(routed) => (&routed.channel, Receivers::Watching, None),
-            _ => return 0,
-        };
-        let Some(key) = registry.find(name.as_str()) else { return 0 };
-        let Some(channel) = registry.get(key) else { return 0 };
-        channel.hold(item);
-        self.next.resize(index as usize + 1, None);
-        if let (Some(open), None) = (channel.open_segment, exclude)
-            && self.segments[open as usize].receivers == receivers
-        {
-            let segment = &mut self.segments[open as usize];
-            self.next[segment.last as usize] = Some(index);
-            segment.last = index;
-            return 0;
-        }
-        // Behind a publication that one session must not hear, and between publications and joins or leaves, a new
-        // segment begins, so that the order holds.
-        channel.open_segment = exclude.is_none().then_some(self.segments.len() as u32);
-        self.segments.push(Segment {
-            channel: key,
-            receivers,
-            exclude,
-            first: index,
-            last: index,
-            reached: 0,
-            frames: Default::default(),
-        });
-        match receivers {
-            Receivers::Live => channel.live.len(),
-            Receivers::Watching => channel.watching().len(),
-        }
-    }
-
-    /// Works out whom to send what.
-    fn plan(&mut self, registry: &mut Registry) {
-        for (index, segment) in self.segments.iter().enumerate() {
-            let Some(channel) = registry.get(segment.channel) else {
-                continue;
+impl<O: Outlet, E: Encode> Pass<'_, O, E> {
+    /// Sends the only segment to each of its receivers.
+    fn send_one(&mut self, slots: &Slots) {
+        // Mostly all connections have the same wire.
+        let mut last = None;
+        let mut reached = 0;
+        slots.for_each(|slot| {
+            let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+            reached += 1;
+            let wire = connection.wire;
+            let whole = match &last {
+                Some((last, whole)) if *last == wire => whole,
+                _ => &last.insert((wire, self.content.whole(0, wire, self.encode, self.items))).1,
             };
-            channel.open_segment = None;
-            let entry = |slot: u32| u64::from(slot) << 32 | index as u64;
-            match segment.receivers {
-                Receivers::Live => self.order.extend(channel.live.iter().copied().map(entry)),
-                Receivers::Watching => self.order.extend(channel.watching().map(entry)),
+            let excluded = self.content.excluded(slot);
+            if !excluded.is_empty() {
+                return self.send_cut(slot, whole, excluded);
             }
+            self.bytes += whole.len();
+            match connection.offer(&[IoSlice::new(self.content.encoded.bytes(whole))]) {
+                Ok(taken) if taken == whole.len() => {}
+                sent => self.keep(slot, std::slice::from_ref(whole), sent),
+            }
+        });
+        self.content.segments[0].reached = reached;
+    }
+
+    /// Sends what of the only segment a connection may hear.
+    #[cold]
+    fn send_cut(&mut self, slot: u32, whole: &Piece, excluded: &[u64]) {
+        let mut pieces = Vec::new();
+        self.content.cut(0, whole, excluded, &mut pieces);
+        self.send(slot, &pieces);
+    }
+
+    /// Sends each connection in `order` all its segments.
+    fn send_several(&mut self, mut order: &[u64]) {
+        let mut pieces = std::mem::take(self.pieces);
+        while let Some(first) = order.first() {
+            let slot = (first >> 32) as u32;
+            let own = order.iter().take_while(|pair| (**pair >> 32) as u32 == slot).count();
+            let (own, rest) = order.split_at(own);
+            order = rest;
+            let Some(wire) = self.connections.get(slot as usize).map(|connection| connection.wire) else { continue };
+            let excluded = self.content.excluded(slot);
+            pieces.clear();
+            for pair in own {
+                let segment = *pair as u32;
+                self.content.segments[segment as usize].reached += 1;
+                let whole = self.content.whole(segment, wire, self.encode, self.items);
+                match excluded.is_empty() {
+                    true => pieces.push(whole),
+                    false => self.content.cut(segment, &whole, excluded, &mut pieces),
+                }
+            }
+            self.send(slot, &pieces);
         }
-        if self.segments.len() > 1 {
-            self.order.sort_unstable();
+        *self.pieces = pieces;
+    }
+
+    /// Writes pieces in order behind what waits already, and keeps what is not taken.
+    fn send(&mut self, slot: u32, pieces: &[Piece]) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let encoded = &self.content.encoded;
+        let bytes: usize = pieces.iter().map(Piece::len).sum();
+        self.bytes += bytes;
+        let sent = match pieces {
+            [] => return,
+            [piece] => connection.offer(&[IoSlice::new(encoded.bytes(piece))]),
+            _ if bytes <= COPIED_BYTES => {
+                self.copied.clear();
+                pieces.iter().for_each(|piece| self.copied.extend_from_slice(encoded.bytes(piece)));
+                connection.offer(&[IoSlice::new(self.copied)])
+            }
+            _ => return pieces.chunks(GATHERED).for_each(|pieces| self.gather(slot, pieces)),
+        };
+        match sent {
+            Ok(taken) if taken == bytes => {}
+            sent => self.keep(slot, pieces, sent),
         }
     }
-}
 
-impl Segment {
-    /// All publications of the segment in the bytes of a wire, encoded when the first connection needs them.
-    fn frame(&mut self, wire: Wire, encode: &impl Encode, items: &[Relayed], next: &[Option<u32>]) -> Bytes {
-        let frame = &mut self.frames[usize::from(wire.0)];
-        if let Some(frame) = frame {
-            return frame.clone();
+    /// Writes pieces that are too much to be copied.
+    fn gather(&mut self, slot: u32, pieces: &[Piece]) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let mut slices = [IoSlice::new(&[]); GATHERED];
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(self.content.encoded.bytes(piece));
         }
-        let mut out = Vec::new();
-        for at in items_from(self.first, next) {
-            match &items[at] {
-                Relayed::Publication(routed) => {
-                    let push = Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication));
-                    encode.message(wire, &push, &mut out);
-                }
-                Relayed::Presence(routed) => {
-                    let push = Outgoing::Push(routed.channel.as_str(), Push::Presence(&routed.event));
-                    encode.message(wire, &push, &mut out);
-                }
-                _ => {}
+        let sent = connection.offer(&slices[..pieces.len()]);
+        self.keep(slot, pieces, sent);
+    }
+
+    /// Keeps what a connection did not take.
+    #[cold]
+    fn keep(&mut self, slot: u32, pieces: &[Piece], sent: Result<usize, Lost>) {
+        let Some(connection) = self.connections.get_mut(slot as usize) else { return };
+        let id = ConnectionId { slot, generation: connection.generation };
+        let Ok(mut taken) = sent else {
+            return self.troubled.push((id, false));
+        };
+        for piece in pieces {
+            let done = taken.min(piece.len());
+            taken -= done;
+            if done < piece.len() {
+                connection.outbox.push(self.content.encoded.share(piece, done), done > 0);
             }
         }
-        frame.insert(Bytes::from(out)).clone()
+        if connection.outbox.bytes_behind() > self.queue_bytes {
+            self.troubled.push((id, true));
+        }
     }
-}
-
-/// The places of a segment's items in the batch, from its first on.
-fn items_from(first: u32, next: &[Option<u32>]) -> impl Iterator<Item = usize> {
-    std::iter::successors(Some(first), |at| next.get(*at as usize).copied().flatten()).map(|at| at as usize)
 }

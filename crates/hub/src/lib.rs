@@ -9,10 +9,11 @@
 //! * `permission`: who may do what; `time`, `expiry`: until when; `control`: what other nodes order
 //! * `pipeline`: answers keep the order of the commands; `work`: what is waited for
 //! * `catching_up`: what happens between a subscription's beginning and its reply
-//! * `fanout`: publications, joins and gaps from the broker → connections
-//! * `registry`: channel → subscribers
+//! * `fanout`: publications, joins and gaps from the broker → connections; `batch`: which of them goes to whom, encoded
+//! * `registry`: channel → subscribers; `slots`: a set of them
 //! * `connection`, `outbox`, `session`: what is kept of one client
 
+mod batch;
 mod catching_up;
 mod closing;
 mod commands;
@@ -36,6 +37,7 @@ mod rate;
 mod registry;
 mod session;
 mod settling;
+mod slots;
 mod subscribing;
 mod time;
 mod tokens;

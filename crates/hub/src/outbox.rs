@@ -39,17 +39,13 @@ impl Outbox {
         self.0.as_ref().map_or(0, |waiting| waiting.bytes - waiting.frames.front().map_or(0, Bytes::len))
     }
 
-    /// Adds a frame at the end.
-    pub(crate) fn push(&mut self, frame: Bytes) {
+    /// Adds a frame at the end. If it has `begun`, it is what is left of a frame whose beginning has been written: only
+    /// where nothing waits.
+    pub(crate) fn push(&mut self, frame: Bytes, begun: bool) {
         let waiting = self.0.get_or_insert_default();
         waiting.bytes += frame.len();
+        waiting.begun |= begun;
         waiting.frames.push_back(frame);
-    }
-
-    /// Adds what is left of a frame whose beginning has been written. Only where nothing waits.
-    pub(crate) fn push_rest(&mut self, rest: Bytes) {
-        self.push(rest);
-        self.0.get_or_insert_default().begun = true;
     }
 
     /// Drops every frame of which nothing has been written.
@@ -125,8 +121,8 @@ mod tests {
 
     fn filled() -> Outbox {
         let mut outbox = Outbox::default();
-        outbox.push(Bytes::from_static(b"first"));
-        outbox.push(Bytes::from_static(b"second"));
+        outbox.push(Bytes::from_static(b"first"), false);
+        outbox.push(Bytes::from_static(b"second"), false);
         outbox
     }
 

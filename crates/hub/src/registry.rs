@@ -1,7 +1,8 @@
 //! Channel → the connections of this shard that hear it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
+use hashbrown::HashTable;
 use slab::Slab;
 use ullim_broker::{Relayed, Window};
 use ullim_protocol::channel::ChannelName;
@@ -9,6 +10,7 @@ use ullim_protocol::channel::ChannelName;
 use crate::catching_up::{CatchingUp, Log};
 use crate::connection::ConnectionId;
 use crate::pipeline::Ticket;
+use crate::slots::Slots;
 
 /// A channel of this shard, as long as it has an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +21,7 @@ pub(crate) struct ChannelKey(u32);
 pub(crate) struct Channel {
     pub(crate) name: ChannelName,
     /// The slots that hear it, in slot order: fan-out walks the connections as they lie in memory.
-    pub(crate) live: BTreeSet<u32>,
+    pub(crate) live: Slots,
     /// Whether the broker has confirmed.
     pub(crate) joined: bool,
     /// Whether those who hear it are its members.
@@ -35,7 +37,7 @@ pub(crate) struct Channel {
 #[derive(Debug, Default)]
 struct Aside {
     /// Those among the live slots that hear joins and leaves.
-    watching: BTreeSet<u32>,
+    watching: Slots,
     /// The slots that hear it, but not yet.
     catching_up: BTreeMap<u32, CatchingUp>,
     /// What is held back for those.
@@ -44,16 +46,19 @@ struct Aside {
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
+    /// Found by the hash of their names, which stand in the entries only: the table is small, and what it finds is needed
+    /// anyway.
+    keys: HashTable<ChannelKey>,
     // Names are chosen by clients: ahash, seeded at random, keeps them from colliding on purpose.
-    keys: HashMap<ChannelName, ChannelKey, ahash::RandomState>,
+    hasher: ahash::RandomState,
     channels: Slab<Channel>,
     unconfirmed: usize,
 }
 
 impl Channel {
-    /// The slots that hear joins and leaves, in slot order.
-    pub(crate) fn watching(&self) -> impl ExactSizeIterator<Item = u32> {
-        self.aside.as_ref().map(|aside| aside.watching.iter()).unwrap_or_default().copied()
+    /// The slots that hear joins and leaves, if there are any.
+    pub(crate) fn watching(&self) -> Option<&Slots> {
+        self.aside.as_ref().map(|aside| &aside.watching)
     }
 
     /// Holds an item back for those that are not answered yet.
@@ -73,9 +78,9 @@ impl Channel {
     }
 
     fn remove(&mut self, slot: u32) {
-        self.live.remove(&slot);
+        self.live.remove(slot);
         if let Some(aside) = &mut self.aside {
-            aside.watching.remove(&slot);
+            aside.watching.remove(slot);
             aside.catching_up.remove(&slot);
         }
         self.forget_aside();
@@ -100,7 +105,8 @@ impl Registry {
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<ChannelKey> {
-        self.keys.get(name).copied()
+        let is_it = |key: &ChannelKey| self.channels[key.0 as usize].name.as_str() == name;
+        self.keys.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     pub(crate) fn get(&mut self, key: ChannelKey) -> Option<&mut Channel> {
@@ -114,7 +120,7 @@ impl Registry {
         }
         let index = self.channels.insert(Channel {
             name: name.clone(),
-            live: BTreeSet::new(),
+            live: Slots::default(),
             joined: false,
             presence,
             waiting: Vec::new(),
@@ -122,7 +128,8 @@ impl Registry {
             aside: None,
         });
         let key = ChannelKey(index as u32);
-        self.keys.insert(name.clone(), key);
+        let hash = |key: &ChannelKey| self.hasher.hash_one(self.channels[key.0 as usize].name.as_str());
+        self.keys.insert_unique(hash(&key), key, hash);
         self.unconfirmed += 1;
         (key, true)
     }
@@ -146,10 +153,10 @@ impl Registry {
         let channel = &mut self.channels[key.0 as usize];
         if let Some(caught) = channel.aside.as_mut().and_then(|aside| aside.catching_up.get_mut(&slot)) {
             caught.events = events;
-        } else if events && channel.live.contains(&slot) {
+        } else if events && channel.live.contains(slot) {
             channel.aside.get_or_insert_default().watching.insert(slot);
         } else if let Some(aside) = &mut channel.aside {
-            aside.watching.remove(&slot);
+            aside.watching.remove(slot);
             channel.forget_aside();
         }
     }
@@ -183,8 +190,11 @@ impl Registry {
         if !channel.joined || channel.is_wanted() {
             return None;
         }
+        let hash = self.hasher.hash_one(channel.name.as_str());
+        if let Ok(found) = self.keys.find_entry(hash, |found| *found == key) {
+            found.remove();
+        }
         let channel = self.channels.remove(key.0 as usize);
-        self.keys.remove(&channel.name);
         Some(channel.name)
     }
 }

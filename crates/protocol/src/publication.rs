@@ -1,5 +1,6 @@
 //! One message: its data, which is exactly one of JSON, text and binary, and what goes with it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -39,6 +40,11 @@ impl Data {
             Self::Binary(_) => Kind::Binary,
         }
     }
+}
+
+/// The text that [`Data::Text`] holds.
+pub(crate) fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// What the data of a publication is.

@@ -12,13 +12,40 @@ pub use violation::Violation;
 
 use fastwebsockets::{Frame, Payload};
 
+/// How long the head of most frames is: that of 126 to 65,535 bytes.
+const USUAL_HEAD: usize = 4;
+
 /// Appends a whole server frame (final, not masked) to `out`.
 pub fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
-    let mut head = [0; 16];
-    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut head);
+    let (head, length) = head_of(opcode, payload);
     out.reserve(length + payload.len());
     out.extend_from_slice(&head[..length]);
     out.extend_from_slice(payload);
+}
+
+/// As [`write_frame`], of the payload that `fill` appends: it is not copied from elsewhere.
+pub fn write_message(opcode: OpCode, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    let payload = start + USUAL_HEAD;
+    out.extend_from_slice(&[0; USUAL_HEAD]);
+    fill(out);
+    let (head, length) = head_of(opcode, &out[payload..]);
+    let end = out.len();
+    if length > USUAL_HEAD {
+        out.resize(end - USUAL_HEAD + length, 0);
+    }
+    if length != USUAL_HEAD {
+        out.copy_within(payload..end, start + length);
+        out.truncate(end - USUAL_HEAD + length);
+    }
+    out[start..start + length].copy_from_slice(&head[..length]);
+}
+
+/// The head of a server frame, and how long it is.
+fn head_of(opcode: OpCode, payload: &[u8]) -> ([u8; 16], usize) {
+    let mut head = [0; 16];
+    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut head);
+    (head, length)
 }
 
 /// Appends a close frame to `out`. A reason beyond 123 bytes must not come here (section 5.5): see
@@ -42,6 +69,17 @@ mod tests {
         assert_eq!(frame(b"Hello"), b"\x81\x05Hello"); // section 5.7
         assert_eq!(frame(&[b'x'; 126])[..4], [0x81, 126, 0, 126]);
         assert_eq!(frame(&vec![b'x'; 65536])[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn a_message_is_the_frame_of_what_is_filled_in() {
+        let payload: Vec<u8> = (0..70_000u32).map(|at| at as u8).collect();
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 70_000] {
+            let (mut expected, mut out) = (b"before".to_vec(), b"before".to_vec());
+            write_frame(OpCode::Binary, &payload[..length], &mut expected);
+            write_message(OpCode::Binary, &mut out, |out| out.extend_from_slice(&payload[..length]));
+            assert!(out == expected, "{length} bytes");
+        }
     }
 
     #[test]

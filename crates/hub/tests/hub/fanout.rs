@@ -8,7 +8,7 @@ use ullim_hub::{Config, Wire};
 use ullim_protocol::command::{Command, Publish};
 use ullim_protocol::session::SessionId;
 
-use crate::fakes::{World, connect, gap, joined, name, publish, published, subscribe, subscribe_many};
+use crate::fakes::{Client, World, connect, gap, joined, name, publish, published, subscribe, subscribe_many};
 
 #[test]
 fn every_subscriber_hears_its_channels_once_and_in_order() {
@@ -77,6 +77,94 @@ fn an_excluded_session_does_not_hear_it_and_the_order_holds() {
     world.relay(&[published("chat:a", "1"), Relayed::Publication(Arc::new(excluded)), published("chat:a", "3")]);
     assert_eq!(own.lines(), ["0:chat:a 1", "0:chat:a 3"]);
     assert_eq!(other.lines(), ["0:chat:a 1", "0:chat:a 2", "0:chat:a 3"]);
+}
+
+/// A publication that one session must not hear.
+fn published_without(session: SessionId, channel: &str, text: &str) -> Relayed {
+    let Relayed::Publication(routed) = published(channel, text) else { unreachable!() };
+    Relayed::Publication(Arc::new(ullim_broker::Routed {
+        channel: name(channel),
+        publication: routed.publication.clone(),
+        exclude: Some(session),
+        published: ullim_broker::Window::at(0),
+    }))
+}
+
+#[test]
+fn several_in_one_batch_are_spared_their_own_and_written_once() {
+    let mut world = World::new();
+    let mut join = || {
+        let (id, client) = world.connected();
+        let session = world.lines.session.get().unwrap();
+        for channel in ["chat:a", "chat:b"] {
+            world.say(id, subscribe(channel));
+            world.relay(&[joined(channel)]);
+        }
+        client.lines();
+        client.writes();
+        (session, client)
+    };
+    let [first, second, third] = [join(), join(), join()];
+    let stranger = SessionId([7; 16]);
+    let deliveries = world.hub.counters().deliveries;
+    let a = [
+        published_without(first.0, "chat:a", "1"),
+        published("chat:a", "2"),
+        published_without(third.0, "chat:a", "3"),
+        published_without(first.0, "chat:a", "4"),
+        published_without(stranger, "chat:a", "5"),
+    ];
+    world.relay(&a);
+    let heard = |client: &Client, channel: &str, numbers: &[u32]| {
+        let expected: Vec<String> = numbers.iter().map(|number| format!("0:chat:{channel} {number}")).collect();
+        assert_eq!((client.writes(), client.lines()), (1, expected));
+    };
+    heard(&first.1, "a", &[2, 3, 5]);
+    heard(&second.1, "a", &[1, 2, 3, 4, 5]);
+    heard(&third.1, "a", &[1, 2, 4, 5]);
+    assert_eq!(world.hub.counters().deliveries - deliveries, 12);
+    // A slow one gets the same.
+    first.1.takes(Some(9));
+    let both: Vec<Relayed> = a.iter().cloned().chain([published_without(second.0, "chat:b", "6")]).collect();
+    world.relay(&both);
+    assert_eq!(second.1.lines().len(), 5);
+    assert_eq!(third.1.lines().len(), 5);
+    first.1.takes(None);
+    world.hub.writable(world.hub.connection_in(0).unwrap());
+    assert_eq!(first.1.lines(), ["0:chat:a 2", "0:chat:a 3", "0:chat:a 5", "0:chat:b 6"]);
+}
+
+#[test]
+fn one_that_hears_only_its_own_is_written_nothing() {
+    let mut world = World::new();
+    let (_, client) = world.subscribed("chat:a");
+    let session = world.lines.session.get().unwrap();
+    let before = world.hub.counters();
+    world.relay(&[published_without(session, "chat:a", "1")]);
+    assert_eq!((client.writes(), client.lines().len()), (0, 0));
+    assert_eq!(world.hub.counters().deliveries, before.deliveries);
+    assert_eq!(world.hub.counters().message_bytes_out, before.message_bytes_out);
+}
+
+#[test]
+fn more_than_is_copied_for_one_goes_out_whole() {
+    let mut world = World::new();
+    let (id, client) = world.subscribed("chat:a");
+    for n in 0..100 {
+        world.say(id, subscribe(&format!("chat:{n}")));
+        world.relay(&[joined(&format!("chat:{n}"))]);
+    }
+    client.lines();
+    let long = "x".repeat(1000);
+    let items: Vec<Relayed> = (0..100).map(|n| published(&format!("chat:{n}"), &long)).collect();
+    world.relay(&items);
+    let expected: Vec<String> = (0..100).map(|n| format!("0:chat:{n} {long}")).collect();
+    assert_eq!(client.lines(), expected);
+    client.takes(Some(70_000));
+    world.relay(&items);
+    client.takes(None);
+    world.hub.writable(id);
+    assert_eq!(client.lines(), expected);
 }
 
 #[test]
@@ -205,13 +293,7 @@ fn more_frames_than_one_write_gathers_go_out_at_once() {
     let mut world = World::new();
     let (_, client) = world.subscribed("chat:a");
     let session = SessionId([7; 16]);
-    let excluded = |n: u64| {
-        let Relayed::Publication(routed) = published("chat:a", &n.to_string()) else { unreachable!() };
-        let publication = routed.publication.clone();
-        let published = ullim_broker::Window::at(0);
-        let routed = ullim_broker::Routed { channel: name("chat:a"), publication, exclude: Some(session), published };
-        Relayed::Publication(Arc::new(routed))
-    };
+    let excluded = |n: u64| published_without(session, "chat:a", &n.to_string());
     client.gathers_at_most(1024);
     world.relay(&(0..3000).map(excluded).collect::<Vec<_>>());
     let expected: Vec<String> = (0..3000).map(|n| format!("0:chat:a {n}")).collect();

@@ -14,7 +14,7 @@ use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, check, present};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
-use crate::publication::{Data, Headers, Publication};
+use crate::publication::{Data, Headers, Publication, utf8};
 
 #[derive(Deserialize)]
 struct PublishBody<'a> {
@@ -258,11 +258,11 @@ fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
         }
         Data::Text(bytes) => {
             text(out, "\"text\":");
-            value(out, &String::from_utf8_lossy(bytes));
+            value(out, &*utf8(bytes));
         }
         Data::Binary(bytes) => {
             text(out, "\"b64\":\"");
-            text(out, &STANDARD.encode(bytes));
+            base64(out, bytes);
             text(out, "\"");
         }
     }
@@ -273,6 +273,14 @@ fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
     text(out, ",\"time\":");
     value(out, &publication.time);
     text(out, "}");
+}
+
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    // Four characters for three bytes begun.
+    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+    // They fit exactly.
+    let _ = STANDARD.encode_slice(bytes, &mut out[start..]);
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {

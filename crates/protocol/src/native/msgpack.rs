@@ -12,7 +12,7 @@ use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, present};
 use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
-use crate::publication::{Data, Publication};
+use crate::publication::{Data, Publication, utf8};
 
 /// How deep a message may be nested: the data's 127, and what is around it.
 const MAX_DEPTH: usize = 130;
@@ -281,7 +281,7 @@ fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
         }
         Data::Text(bytes) => {
             text(out, "text");
-            text(out, &String::from_utf8_lossy(bytes));
+            text(out, &utf8(bytes));
         }
         Data::Binary(bytes) => {
             text(out, "bin");

@@ -1,0 +1,302 @@
+//! A batch of what the broker has relayed: which publications go to whom, and their bytes.
+//!
+//! What follows each other on a channel and has the same receivers is a *segment*. It is encoded once per wire, behind
+//! the others in one buffer, when the first connection needs it. A connection is sent *pieces* of that buffer; nothing
+//! is copied or counted for it unless it has to wait.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use ullim_broker::Relayed;
+use ullim_protocol::outgoing::{Outgoing, Push};
+
+use crate::outlet::{Encode, Wire};
+use crate::registry::{Channel, ChannelKey, Registry};
+use crate::slots::Slots;
+
+/// How much memory for encoded bytes is kept from batch to batch.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// No item, or not encoded.
+const NONE: u32 = u32::MAX;
+
+/// Kept from batch to batch for its memory.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) segments: Vec<Segment>,
+    /// One for each item of the batch.
+    links: Vec<Link>,
+    /// Whom to send which segment, if there are several: the slot in the upper half, the segment in the lower. Sorted,
+    /// it is the order of the writes.
+    order: Vec<u64>,
+    /// The slots that must not hear an item: the slot in the upper half, the item in the lower. Sorted once planned.
+    excluded: Vec<u64>,
+    encoded: Encoded,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    /// The next item of the segment.
+    next: u32,
+    /// How many of the segment's receivers were spared it.
+    spared: u32,
+}
+
+/// Publications, or joins and leaves, of one channel that follow each other there.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) channel: ChannelKey,
+    pub(crate) receivers: Receivers,
+    first: u32,
+    last: u32,
+    /// How many connections it was written or queued to.
+    pub(crate) reached: u64,
+    /// For each wire the place among the encodings.
+    encodings: [u32; Wire::COUNT],
+}
+
+/// Who of a channel's subscribers hears a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Receivers {
+    Live,
+    Watching,
+}
+
+/// The bytes of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    bytes: Vec<u8>,
+    encodings: Vec<Encoding>,
+    /// Where each item of each encoding ends.
+    ends: Vec<usize>,
+}
+
+/// A segment in the bytes of a wire.
+#[derive(Debug)]
+struct Encoding {
+    range: Range<usize>,
+    /// Where its items' ends begin.
+    ends: usize,
+    /// A copy for those who have to wait.
+    shared: Option<Bytes>,
+}
+
+/// Some of the bytes of one encoding.
+#[derive(Debug, Clone)]
+pub(crate) struct Piece {
+    encoding: u32,
+    range: Range<usize>,
+}
+
+impl Receivers {
+    /// Those of a channel.
+    pub(crate) fn of(self, channel: &Channel) -> Option<&Slots> {
+        match self {
+            Self::Live => Some(&channel.live),
+            Self::Watching => channel.watching(),
+        }
+    }
+}
+
+impl Batch {
+    /// Puts the item with this index into its channel's segment; how many writes that adds to the batch. `excluded` is
+    /// the slot that must not hear it.
+    pub(crate) fn collect(
+        &mut self,
+        registry: &mut Registry,
+        index: u32,
+        item: &Relayed,
+        excluded: Option<u32>,
+    ) -> usize {
+        let (name, receivers) = match item {
+            Relayed::Publication(routed) => (&routed.channel, Receivers::Live),
+            Relayed::Presence(routed) => (&routed.channel, Receivers::Watching),
+            _ => return 0,
+        };
+        let Some(key) = registry.find(name.as_str()) else { return 0 };
+        let Some(channel) = registry.get(key) else { return 0 };
+        channel.hold(item);
+        self.links.resize(index as usize + 1, Link { next: NONE, spared: 0 });
+        if let Some(slot) = excluded {
+            self.excluded.push(pair(slot, index));
+        }
+        if let Some(open) = channel.open_segment
+            && let segment = &mut self.segments[open as usize]
+            && segment.receivers == receivers
+        {
+            self.links[segment.last as usize].next = index;
+            segment.last = index;
+            return 0;
+        }
+        // Between publications and joins or leaves a new segment begins, so that the order holds.
+        channel.open_segment = Some(self.segments.len() as u32);
+        self.segments.push(Segment {
+            channel: key,
+            receivers,
+            first: index,
+            last: index,
+            reached: 0,
+            encodings: [NONE; Wire::COUNT],
+        });
+        receivers.of(channel).map_or(0, Slots::len)
+    }
+
+    /// Works out whom to send what.
+    pub(crate) fn plan(&mut self, registry: &mut Registry) {
+        let several = self.segments.len() > 1;
+        for (index, segment) in self.segments.iter().enumerate() {
+            let Some(channel) = registry.get(segment.channel) else { continue };
+            channel.open_segment = None;
+            if several && let Some(slots) = segment.receivers.of(channel) {
+                slots.for_each(|slot| self.order.push(pair(slot, index as u32)));
+            }
+        }
+        // Few long runs are merged, many short ones are sorted.
+        match self.order.len() > self.segments.len() * 16 {
+            true => self.order.sort(),
+            false => self.order.sort_unstable(),
+        }
+        self.excluded.sort_unstable();
+    }
+
+    /// Whom to send what, if there are several segments; the segments and the bytes.
+    pub(crate) fn parts(&mut self) -> (&[u64], Content<'_>) {
+        let content = Content {
+            segments: &mut self.segments,
+            links: &mut self.links,
+            excluded: &self.excluded,
+            encoded: &mut self.encoded,
+        };
+        (&self.order, content)
+    }
+
+    /// The items that have reached somebody, and how many.
+    pub(crate) fn reached(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.segments.iter().filter(|segment| segment.reached > 0).flat_map(|segment| {
+            let items = items_from(segment.first, &self.links);
+            items.map(|at| (at, segment.reached - u64::from(self.links[at].spared)))
+        })
+    }
+
+    /// Forgets the batch, but not all of its memory.
+    pub(crate) fn clear(&mut self) {
+        self.segments.clear();
+        self.links.clear();
+        self.order.clear();
+        self.excluded.clear();
+        self.encoded.encodings.clear();
+        self.encoded.ends.clear();
+        self.encoded.bytes.clear();
+        self.encoded.bytes.shrink_to(KEPT_BYTES);
+    }
+}
+
+/// What connections are sent.
+pub(crate) struct Content<'b> {
+    pub(crate) segments: &'b mut [Segment],
+    links: &'b mut [Link],
+    /// Slots and the items that they must not hear, from the slot on that was asked for last.
+    excluded: &'b [u64],
+    pub(crate) encoded: &'b mut Encoded,
+}
+
+impl<'b> Content<'b> {
+    /// All of a segment for a wire.
+    pub(crate) fn whole(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> Piece {
+        let segment = &mut self.segments[segment as usize];
+        let place = &mut segment.encodings[usize::from(wire.0)];
+        if *place == NONE {
+            *place = self.encoded.encodings.len() as u32;
+            self.encoded.encode(items_from(segment.first, self.links), wire, encode, items);
+        }
+        Piece { encoding: *place, range: self.encoded.encodings[*place as usize].range.clone() }
+    }
+
+    /// What the slot must not hear: to be asked for slots in their order.
+    #[inline]
+    pub(crate) fn excluded(&mut self, slot: u32) -> &'b [u64] {
+        match self.excluded.first() {
+            Some(pair) if pair >> 32 <= u64::from(slot) => self.excluded_up_to(slot),
+            _ => &[],
+        }
+    }
+
+    #[cold]
+    fn excluded_up_to(&mut self, slot: u32) -> &'b [u64] {
+        let before = self.excluded.iter().take_while(|pair| (**pair >> 32) < u64::from(slot)).count();
+        let own = self.excluded[before..].iter().take_while(|pair| **pair >> 32 == u64::from(slot)).count();
+        let (own, rest) = self.excluded[before..].split_at(own);
+        self.excluded = rest;
+        own
+    }
+
+    /// Adds what of a segment is for a slot that must not hear the items that `excluded` names.
+    pub(crate) fn cut(&mut self, segment: u32, whole: &Piece, excluded: &[u64], pieces: &mut Vec<Piece>) {
+        let ends = &self.encoded.ends[self.encoded.encodings[whole.encoding as usize].ends..];
+        let (mut begin, mut end) = (whole.range.start, whole.range.start);
+        let mut at = self.segments[segment as usize].first;
+        for next in ends {
+            let link = &mut self.links[at as usize];
+            if excluded.iter().any(|pair| *pair as u32 == at) {
+                link.spared += 1;
+                pieces.push(Piece { encoding: whole.encoding, range: begin..end });
+                begin = *next;
+            }
+            end = *next;
+            at = link.next;
+            if at == NONE {
+                break;
+            }
+        }
+        pieces.push(Piece { encoding: whole.encoding, range: begin..end });
+        pieces.retain(|piece| piece.len() > 0);
+    }
+}
+
+impl Encoded {
+    pub(crate) fn bytes(&self, piece: &Piece) -> &[u8] {
+        &self.bytes[piece.range.clone()]
+    }
+
+    /// What of a piece is behind its first `done` bytes, to be kept.
+    pub(crate) fn share(&mut self, piece: &Piece, done: usize) -> Bytes {
+        let encoding = &mut self.encodings[piece.encoding as usize];
+        let whole = encoding.range.clone();
+        let shared = encoding.shared.get_or_insert_with(|| Bytes::copy_from_slice(&self.bytes[whole.clone()]));
+        shared.slice(piece.range.start + done - whole.start..piece.range.end - whole.start)
+    }
+
+    #[cold]
+    fn encode(&mut self, own: impl Iterator<Item = usize>, wire: Wire, encode: &impl Encode, items: &[Relayed]) {
+        let (start, ends) = (self.bytes.len(), self.ends.len());
+        for at in own {
+            let push = match &items[at] {
+                Relayed::Publication(routed) => {
+                    Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication))
+                }
+                Relayed::Presence(routed) => Outgoing::Push(routed.channel.as_str(), Push::Presence(&routed.event)),
+                _ => continue, // a segment has no others
+            };
+            encode.message(wire, &push, &mut self.bytes);
+            self.ends.push(self.bytes.len());
+        }
+        self.encodings.push(Encoding { range: start..self.bytes.len(), ends, shared: None });
+    }
+}
+
+impl Piece {
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+}
+
+/// A slot and something that belongs to it, to be sorted by slot.
+fn pair(slot: u32, index: u32) -> u64 {
+    u64::from(slot) << 32 | u64::from(index)
+}
+
+/// The places of a segment's items in the batch, from its first on.
+fn items_from(first: u32, links: &[Link]) -> impl Iterator<Item = usize> {
+    let next = |at: &u32| links.get(*at as usize).map(|link| link.next).filter(|next| *next != NONE);
+    std::iter::successors(Some(first), next).map(|at| at as usize)
+}
