@@ -5,7 +5,7 @@ use ullim_protocol::codes::{self, CloseCode};
 use ullim_protocol::command::{DecodeError, Request};
 use ullim_protocol::native::{Encoding, json, msgpack};
 use ullim_protocol::outgoing::Outgoing;
-use ullim_protocol::websocket::{Event, OpCode, Violation, write_close, write_frame};
+use ullim_protocol::websocket::{Event, OpCode, Violation, write_close, write_frame, write_message};
 
 use crate::routes::{Dialect, route};
 
@@ -14,15 +14,10 @@ pub(crate) struct Frames;
 
 impl Encode for Frames {
     fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
-        let mut payload = Vec::with_capacity(256);
         match route(wire).dialect {
-            Dialect::Native(Encoding::Json) => {
-                json::encode(message, &mut payload);
-                write_frame(OpCode::Text, &payload, out);
-            }
+            Dialect::Native(Encoding::Json) => write_message(OpCode::Text, out, |out| json::encode(message, out)),
             Dialect::Native(Encoding::MessagePack) => {
-                msgpack::encode(message, &mut payload);
-                write_frame(OpCode::Binary, &payload, out);
+                write_message(OpCode::Binary, out, |out| msgpack::encode(message, out));
             }
         }
     }
