@@ -17,7 +17,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
 
 use crate::ShardId;
-use crate::queue::{Relayed, ShardQueue};
+use crate::queue::{Delivered, Relayed, ShardQueue};
 use crate::shards::{ShardSet, Shards, Told};
 
 /// The table of channels. Times named `at` and `from` are the broker's, in Unix milliseconds; those named `now` are the
@@ -249,15 +249,21 @@ impl Interest {
         Some((channel.clone(), entry.link))
     }
 
-    /// The channel's name, if some shard has joined it.
-    pub(crate) fn heard(&self, channel: &str) -> Option<ChannelName> {
+    /// The channel's name, and who has joined it, if some shard has.
+    pub(crate) fn heard(&self, channel: &str) -> Option<(ChannelName, ShardSet)> {
         let (channel, entry) = self.channels.get_key_value(channel)?;
-        (!entry.joined.is_empty()).then(|| channel.clone())
+        (!entry.joined.is_empty()).then(|| (channel.clone(), entry.joined))
     }
 
-    /// Queues what came on `channel` for each shard that has joined it.
-    pub(crate) fn route(&self, channel: &ChannelName, item: &Relayed) -> Told {
-        self.channels.get(channel).map_or_else(Told::default, |entry| self.shards.tell_all(entry.joined, item))
+    /// Lays what came on a channel ready for those who [have joined it](Self::heard). It has to be
+    /// [delivered](Self::deliver) before the lock around this is given up.
+    pub(crate) fn lay_ready(&mut self, joined: ShardSet, item: Relayed) {
+        self.shards.lay_ready(joined, item);
+    }
+
+    /// Queues all that lies ready.
+    pub(crate) fn deliver(&mut self) -> Delivered {
+        self.shards.deliver()
     }
 
     /// Queues `item` for every shard.
@@ -267,7 +273,8 @@ impl Interest {
 
     /// Tells each shard that has joined `channel` of a gap.
     pub(crate) fn tell_gap(&self, channel: ChannelName, gap: Gap) -> Told {
-        self.route(&channel, &Relayed::Gap(channel.clone(), gap))
+        let joined = self.channels.get(&channel).map(|entry| entry.joined).unwrap_or_default();
+        self.shards.tell_all(joined, &Relayed::Gap(channel, gap))
     }
 
     /// Channels that are confirmed on the link.

@@ -212,7 +212,10 @@ impl World {
                 let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
                 let published = Window::at(published);
                 let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
-                self.interest.route(&channel, &Relayed::Publication(Arc::new(routed)));
+                if let Some((_, joined)) = self.interest.heard(channel.as_str()) {
+                    self.interest.lay_ready(joined, Relayed::Publication(Arc::new(routed)));
+                    self.interest.deliver();
+                }
             }
             Reply::Pong(at) => self.proven = at,
         }
