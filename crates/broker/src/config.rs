@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use ahash::AHashMap;
 use serde::{Deserialize, Serialize, Serializer};
-use ullim_protocol::channel::ChannelName;
+use ullim_protocol::channel::{ChannelName, DEFAULT_NAMESPACE};
 use ullim_protocol::publication::PayloadRule;
 
 /// What joins the nodes.
@@ -102,17 +103,23 @@ pub fn redacted(url: &str) -> String {
 
 /// Which payload rule each namespace has.
 #[derive(Debug, Clone, Default)]
-pub struct PayloadRules(HashMap<String, PayloadRule>);
+pub struct PayloadRules(AHashMap<String, PayloadRule>);
 
 impl PayloadRules {
     /// The rules by namespace.
     pub fn new(rules: HashMap<String, PayloadRule>) -> Self {
-        Self(rules)
+        Self(rules.into_iter().collect())
     }
 
     /// The rule of the channel's namespace; `auto` where none is configured.
     pub fn of(&self, channel: &ChannelName) -> PayloadRule {
-        self.0.get(channel.namespace()).copied().unwrap_or_default()
+        self.of_name(channel.as_str())
+    }
+
+    /// The same for a name that may not be one: without a copy of it.
+    pub(crate) fn of_name(&self, channel: &str) -> PayloadRule {
+        let namespace = channel.split_once(':').map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace);
+        self.0.get(namespace).copied().unwrap_or_default()
     }
 }
 

@@ -17,7 +17,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
 
 use crate::ShardId;
-use crate::queue::{Relayed, ShardQueue};
+use crate::queue::{Delivered, Relayed, ShardQueue};
 use crate::shards::{ShardSet, Shards, Told};
 
 /// The table of channels. Times named `at` and `from` are the broker's, in Unix milliseconds; those named `now` are the
@@ -249,15 +249,24 @@ impl Interest {
         Some((channel.clone(), entry.link))
     }
 
-    /// The channel's name, if some shard has joined it.
-    pub(crate) fn heard(&self, channel: &str) -> Option<ChannelName> {
-        let (channel, entry) = self.channels.get_key_value(channel)?;
-        (!entry.joined.is_empty()).then(|| channel.clone())
-    }
-
-    /// Queues what came on `channel` for each shard that has joined it.
-    pub(crate) fn route(&self, channel: &ChannelName, item: &Relayed) -> Told {
-        self.channels.get(channel).map_or_else(Told::default, |entry| self.shards.tell_all(entry.joined, item))
+    /// Takes what came on channels, in order, and queues what `make` makes of it for each shard that has joined the
+    /// channel. What came on a channel that nobody hears, as one that is cooling down, is dropped.
+    pub(crate) fn route<M>(
+        &mut self,
+        messages: &mut Vec<(&str, M)>,
+        mut make: impl FnMut(ChannelName, M) -> Relayed,
+    ) -> Delivered {
+        let Self { channels, shards, .. } = self;
+        // First all are found, then all are made: the processor fetches what it needs of one channel while it looks
+        // for the next. Among many thousand channels that halves the time.
+        let find = |(name, _): &(&str, M)| channels.get_key_value(*name).filter(|(_, entry)| !entry.joined.is_empty());
+        let found: Vec<_> = messages.iter().map(find).collect();
+        for ((_, message), found) in messages.drain(..).zip(found) {
+            if let Some((channel, entry)) = found {
+                shards.lay_ready(entry.joined, make(channel.clone(), message));
+            }
+        }
+        shards.deliver()
     }
 
     /// Queues `item` for every shard.
@@ -267,7 +276,8 @@ impl Interest {
 
     /// Tells each shard that has joined `channel` of a gap.
     pub(crate) fn tell_gap(&self, channel: ChannelName, gap: Gap) -> Told {
-        self.route(&channel, &Relayed::Gap(channel.clone(), gap))
+        let joined = self.channels.get(&channel).map(|entry| entry.joined).unwrap_or_default();
+        self.shards.tell_all(joined, &Relayed::Gap(channel, gap))
     }
 
     /// Channels that are confirmed on the link.

@@ -86,6 +86,22 @@ pub struct ShardQueue(Arc<Shared>);
 #[derive(Debug)]
 pub struct ShardInbox(Arc<Shared>);
 
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    /// Gaps that are in the queues.
+    pub(crate) gaps: u64,
+    /// Others that did not fit: there will be gaps for them.
+    pub(crate) dropped: u64,
+}
+
+impl std::ops::AddAssign for Delivered {
+    fn add_assign(&mut self, other: Self) {
+        self.gaps += other.gaps;
+        self.dropped += other.dropped;
+    }
+}
+
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
@@ -121,6 +137,25 @@ impl ShardQueue {
         queued
     }
 
+    /// [`push`](Self::push) of one after the other, under one lock and with one wake. Leaves `items` empty.
+    pub(crate) fn push_all(&self, items: &mut Vec<Relayed>) -> Delivered {
+        let mut delivered = Delivered::default();
+        let mut state = self.0.lock();
+        let was_empty = state.items.is_empty();
+        state.items.reserve(items.len());
+        for item in items.drain(..) {
+            let is_gap = matches!(item, Relayed::Gap(..));
+            let queued = state.push(item, self.0.limit_bytes);
+            delivered.gaps += u64::from(is_gap && queued);
+            delivered.dropped += u64::from(!is_gap && !queued);
+        }
+        drop(state);
+        if was_empty {
+            self.0.filled.notify_one();
+        }
+        delivered
+    }
+
     /// How many gaps this queue has told of because something did not fit.
     pub fn overload_gaps(&self) -> u64 {
         self.0.lock().overload_gaps
@@ -136,7 +171,10 @@ impl ShardInbox {
     /// Moves all that is queued to the end of `items`.
     pub fn take(&self, items: &mut Vec<Relayed>) {
         let mut state = self.0.lock();
-        items.append(&mut state.items);
+        match items.is_empty() {
+            true => std::mem::swap(items, &mut state.items),
+            false => items.append(&mut state.items),
+        }
         state.bytes = 0;
         state.controls = [0; 2];
         let lost = std::mem::take(&mut state.lost);
@@ -177,7 +215,9 @@ impl State {
             *lost = Window { from: lost.from.min(window.from), to: lost.to.max(window.to) };
             return false;
         }
-        if let Some(window) = self.lost.remove(channel) {
+        if !self.lost.is_empty()
+            && let Some(window) = self.lost.remove(channel)
+        {
             self.overload_gaps += 1;
             self.items.push(overload(channel.clone(), window));
         }
@@ -267,6 +307,24 @@ mod tests {
         }
         assert_eq!(taken(&inbox).len(), 2 * MAX_CONTROLS);
         assert!(queue.push(order));
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_queued_as_if_one_by_one() {
+        let (queue, inbox) = shard_queue(2 * (ITEM_BYTES + 10));
+        let gap = |at| {
+            let gap = Gap { from: at, to: at, reason: GapReason::Undecodable };
+            Relayed::Gap(ChannelName::parse("c").unwrap(), gap)
+        };
+        let mut batch = vec![gap(1), publication("a", 20, 2), publication("a", 10, 3), publication("a", 10, 4), gap(5)];
+        assert_eq!(queue.push_all(&mut batch), Delivered { gaps: 1, dropped: 2 });
+        assert!(batch.is_empty());
+        inbox.filled().await;
+        assert_eq!(taken(&inbox)[..2], ["c 1-1 undecodable", "a 2"]);
+        assert_eq!(queue.overload_gaps(), 2);
+        assert_eq!(queue.push_all(&mut vec![publication("a", 10, 6)]), Delivered::default());
+        inbox.filled().await;
+        assert_eq!(taken(&inbox), ["a 6"]);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The shards of this node: their queues, by number, and sets of them.
 
-use crate::queue::{Relayed, ShardQueue};
+use crate::queue::{Delivered, Relayed, ShardQueue};
 use crate::{MAX_SHARDS, ShardId};
 
 /// Some of the shards, a bit each.
@@ -44,16 +44,23 @@ fn bit(ShardId(number): ShardId) -> u64 {
     1u64.checked_shl(u32::from(number)).unwrap_or(0)
 }
 
-/// The queues of the attached shards.
+/// The attached shards.
 #[derive(Debug, Default)]
-pub(crate) struct Shards(Vec<ShardQueue>);
+pub(crate) struct Shards(Vec<Attached>);
+
+#[derive(Debug)]
+struct Attached {
+    queue: ShardQueue,
+    /// What is to be queued at once. Empty but for the time of a batch.
+    ready: Vec<Relayed>,
+}
 
 impl Shards {
     /// # Panics
     /// At the 65th shard.
     pub(crate) fn attach(&mut self, queue: ShardQueue) -> ShardId {
         assert!(self.0.len() < MAX_SHARDS, "a broker serves at most {MAX_SHARDS} shards");
-        self.0.push(queue);
+        self.0.push(Attached { queue, ready: Vec::new() });
         ShardId(self.0.len() as u8 - 1)
     }
 
@@ -66,16 +73,16 @@ impl Shards {
 
     /// Queues `item` for one shard.
     pub(crate) fn tell(&self, shard: ShardId, item: Relayed) {
-        if let Some(queue) = self.0.get(usize::from(shard.0)) {
-            queue.push(item);
+        if let Some(attached) = self.0.get(usize::from(shard.0)) {
+            attached.queue.push(item);
         }
     }
 
     /// Queues `item` for each shard of `set`, and says for how many it did not fit.
     pub(crate) fn tell_all(&self, set: ShardSet, item: &Relayed) -> Told {
         let mut told = Told::default();
-        for queue in set.iter().filter_map(|number| self.0.get(number)) {
-            match queue.push(item.clone()) {
+        for attached in set.iter().filter_map(|number| self.0.get(number)) {
+            match attached.queue.push(item.clone()) {
                 true => told.queued += 1,
                 false => told.dropped += 1,
             }
@@ -83,9 +90,33 @@ impl Shards {
         told
     }
 
+    /// Lays `item` ready for each shard of `set`.
+    pub(crate) fn lay_ready(&mut self, set: ShardSet, item: Relayed) {
+        let mut numbers = set.iter();
+        let Some(first) = numbers.next() else { return };
+        for number in numbers {
+            if let Some(attached) = self.0.get_mut(number) {
+                attached.ready.push(item.clone());
+            }
+        }
+        // Moved, not counted once more: most channels are heard in one shard.
+        if let Some(attached) = self.0.get_mut(first) {
+            attached.ready.push(item);
+        }
+    }
+
+    /// Queues what lies ready: one lock and one wake for each shard.
+    pub(crate) fn deliver(&mut self) -> Delivered {
+        let mut delivered = Delivered::default();
+        for attached in self.0.iter_mut().filter(|attached| !attached.ready.is_empty()) {
+            delivered += attached.queue.push_all(&mut attached.ready);
+        }
+        delivered
+    }
+
     /// Gaps that the queues themselves have told of.
     pub(crate) fn overload_gaps(&self) -> u64 {
-        self.0.iter().map(ShardQueue::overload_gaps).sum()
+        self.0.iter().map(|attached| attached.queue.overload_gaps()).sum()
     }
 }
 

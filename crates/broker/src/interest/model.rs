@@ -212,7 +212,8 @@ impl World {
                 let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
                 let published = Window::at(published);
                 let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
-                self.interest.route(&channel, &Relayed::Publication(Arc::new(routed)));
+                let mut messages = vec![(channel.as_str(), routed)];
+                self.interest.route(&mut messages, |_, routed| Relayed::Publication(Arc::new(routed)));
             }
             Reply::Pong(at) => self.proven = at,
         }

@@ -11,7 +11,6 @@ use ullim_protocol::json;
 use ullim_protocol::session::SessionId;
 
 use super::Shared;
-use super::resp::Value;
 use crate::Control;
 use crate::queue::Relayed;
 
@@ -60,13 +59,9 @@ fn decode(payload: &[u8]) -> Option<Control> {
     })
 }
 
-/// Takes an order, and passes it to every shard.
-pub(super) fn message(shared: &Shared, payload: &Value) {
-    let control = match payload {
-        Value::Text(payload) => decode(payload),
-        _ => None,
-    };
-    let Some(control) = control else {
+/// Takes an order, and passes it to every shard. `None`: what came was not a string.
+pub(super) fn message(shared: &Shared, payload: Option<&[u8]>) {
+    let Some(control) = payload.and_then(decode) else {
         shared.tally.control_dropped.add(1);
         if shared.tally.unreadable_order.is_due(Instant::now(), WARN_EVERY) {
             tracing::warn!("dropped an order that cannot be read: is a newer version on the same redis?");

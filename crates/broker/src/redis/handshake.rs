@@ -70,8 +70,14 @@ impl Input {
         if length == 0 { Err(LinkError::Closed) } else { Ok(()) }
     }
 
+    /// What was read and not looked at, and the reader for all of it.
+    pub(super) fn unread(&mut self) -> (&mut Reader, &[u8]) {
+        let start = std::mem::replace(&mut self.start, self.end);
+        (&mut self.reader, &self.buffer[start..self.end])
+    }
+
     /// The next value, if all of it has been read.
-    pub(super) fn next(&mut self) -> Result<Option<Value>, Malformed> {
+    fn next(&mut self) -> Result<Option<Value>, Malformed> {
         let mut rest = &self.buffer[self.start..self.end];
         let value = self.reader.next(&mut rest)?;
         self.start = self.end - rest.len();

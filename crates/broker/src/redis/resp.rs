@@ -41,6 +41,17 @@ pub(super) enum Value {
     Push(Vec<Value>),
 }
 
+/// What was published, in the memory into which it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Message<'a> {
+    pub(super) channel: &'a [u8],
+    pub(super) payload: &'a [u8],
+}
+
+/// How every message begins. It counts `message` as seven bytes kept.
+const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
+const KIND_BYTES: usize = 7;
+
 /// What came is not RESP3, or exceeds a bound. The link must be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Malformed {
@@ -99,6 +110,22 @@ impl Reader {
     /// A reader that keeps at most `limit` bytes of strings in one reply.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, state: State::Line(Vec::new()), open: Vec::new(), items: 0, bytes: 0 }
+    }
+
+    /// The message that lies whole at the front of `input`, without a copy; it is taken off. `None`: something else is
+    /// there, or a part of one, or more than the limit leaves room for: that is for [`next`](Self::next).
+    pub(super) fn message<'a>(&self, input: &mut &'a [u8]) -> Option<Message<'a>> {
+        // Nothing of another has been read, not even an attribute.
+        let is_between = self.items == 0 && matches!(&self.state, State::Line(before) if before.is_empty());
+        let mut rest = input.strip_prefix(MESSAGE).filter(|_| is_between)?;
+        let channel = whole_text(&mut rest)?;
+        let payload = whole_text(&mut rest)?;
+        let kept = KIND_BYTES + channel.len() + payload.len();
+        if kept > self.limit {
+            return None;
+        }
+        *input = rest;
+        Some(Message { channel, payload })
     }
 
     /// Reads on in `input`, and takes what it has read off its front. `None`: all of it was read, and no value ends
@@ -272,6 +299,19 @@ fn take_text(kept: &mut Vec<u8>, rest: &mut usize, input: &mut &[u8]) -> Result<
     let mut kept = std::mem::take(kept);
     kept.truncate(kept.strip_suffix(b"\r\n").ok_or(Malformed::End)?.len());
     Ok(Some(Bytes::from(kept.into_boxed_slice())))
+}
+
+/// A string with its header, if all of it is at the front of `input`.
+fn whole_text<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let rest = input.strip_prefix(b"$")?;
+    let mut length = 0;
+    // Nine digits are more than is ever read at once.
+    let digits = rest.iter().take(9).take_while(|byte| byte.is_ascii_digit());
+    let digits = digits.map(|digit| length = length * 10 + usize::from(digit - b'0')).count();
+    let rest = rest.get(digits..)?.strip_prefix(b"\r\n").filter(|_| digits > 0)?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    *input = rest.strip_prefix(b"\r\n")?;
+    Some(text)
 }
 
 /// A decimal number, as RESP writes it: no plus sign, no spaces.

@@ -1,5 +1,6 @@
 //! The subscription link: a connection that carries SUBSCRIBE, UNSUBSCRIBE and PING, and nothing else. It does what the
-//! table of interest asks for, and tells the table what Redis confirmed and when the link broke.
+//! table of interest asks for, and tells the table what Redis confirmed and when the link broke. It has a thread of its
+//! own, and never waits for a shard.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::Shared;
 use super::control;
 use super::handshake::{self, Connection, Input, LinkError, write_command};
 use super::outage::Backoff;
-use super::relay;
+use super::relay::Batch;
 use super::resp::Value;
 
 /// The most channels in one SUBSCRIBE or UNSUBSCRIBE. The next goes out when all of them are confirmed.
@@ -93,13 +94,14 @@ impl Traffic {
         input: &mut Input,
     ) -> Result<std::convert::Infallible, LinkError> {
         let (mut reading, mut writing) = stream.split();
+        let mut due = std::pin::pin!(sleep_until(self.heard));
         loop {
-            while let Some(value) = input.next()? {
-                self.take(shared, value)?;
-            }
-            self.ask(shared);
+            self.take_all(shared, input)?;
+            let wake = self.ask(shared);
             self.catch_up(shared);
-            let wake = self.wake(shared);
+            if due.deadline() != wake {
+                due.as_mut().reset(wake);
+            }
             // Biased: what can be read is read before a deadline is judged, so that a node that was held up itself
             // does not blame the link. Writing is first, because it ends; reading need not.
             tokio::select! {
@@ -112,25 +114,56 @@ impl Traffic {
                     self.heard = Instant::now();
                 }
                 () = shared.interest_changed.notified() => {}
-                () = sleep_until(wake) => self.judge(shared)?,
+                () = &mut due => self.judge(shared)?,
             }
         }
     }
 
-    /// Queues the commands that are due.
-    fn ask(&mut self, shared: &Shared) {
+    /// Takes what was read.
+    fn take_all(&mut self, shared: &Shared, input: &mut Input) -> Result<(), LinkError> {
+        let (reader, mut rest) = input.unread();
+        let mut batch = Batch::new(shared, self.proven, self.heard);
+        while !rest.is_empty() {
+            if let Some(message) = reader.message(&mut rest) {
+                if message.channel != shared.names.control().as_bytes() {
+                    batch.add(message);
+                    continue;
+                }
+                batch.deliver();
+                control::message(shared, Some(message.payload));
+                continue;
+            }
+            let value = reader.next(&mut rest);
+            // Whatever it is, it has its place behind what came before.
+            batch.deliver();
+            if let Some(value) = value? {
+                self.take(shared, value)?;
+                batch = Batch::new(shared, self.proven, self.heard);
+            }
+        }
+        batch.deliver();
+        Ok(())
+    }
+
+    /// Queues the commands that are due. Says when there is something to do even if nothing happens.
+    fn ask(&mut self, shared: &Shared) -> Instant {
         let now = Instant::now();
         if !self.pong_awaited && now >= self.pinged + shared.config.ping_interval {
             write_command(&mut self.out, "PING", &[""; 0]);
             self.pinged = now;
             self.pong_awaited = true;
         }
+        let ping = match self.pong_awaited {
+            true => self.deadline(shared),
+            false => self.pinged + shared.config.ping_interval,
+        };
         if self.outstanding > 0 {
-            return;
+            return ping;
         }
         let mut interest = shared.interest();
         let joins = interest.requests(BATCH);
         let leaves = interest.leaves(now - shared.started, BATCH);
+        let next_leave = interest.next_leave();
         drop(interest);
         for (command, channels) in [("SUBSCRIBE", joins), ("UNSUBSCRIBE", leaves)] {
             if !channels.is_empty() {
@@ -140,19 +173,10 @@ impl Traffic {
                 self.outstanding_since = now;
             }
         }
-    }
-
-    /// When there is something to do even if nothing happens.
-    fn wake(&self, shared: &Shared) -> Instant {
-        let ping = match self.pong_awaited {
-            true => self.deadline(shared),
-            false => self.pinged + shared.config.ping_interval,
-        };
-        let leave = match self.outstanding {
-            0 => shared.interest().next_leave(),
-            _ => None,
-        };
-        leave.map_or(ping, |leave| ping.min(shared.started + leave))
+        match next_leave {
+            Some(leave) if self.outstanding == 0 => ping.min(shared.started + leave),
+            _ => ping,
+        }
     }
 
     /// Until when something must be heard. A link that delivers lives, even if the answer to a PING is far behind.
@@ -206,10 +230,18 @@ impl Traffic {
         let is_control =
             matches!(parts.get(1), Some(Value::Text(name)) if **name == *shared.names.control().as_bytes());
         match (&kind[..], parts.len()) {
-            (b"message", 3) if is_control => control::message(shared, &parts[2]),
+            (b"message", 3) if is_control => {
+                let payload = match &parts[2] {
+                    Value::Text(payload) => Some(&payload[..]),
+                    _ => None,
+                };
+                control::message(shared, payload);
+            }
             (b"message", 3) => {
                 let payload = parts.swap_remove(2);
-                relay::message(shared, &parts[1], payload, self.proven);
+                let mut batch = Batch::new(shared, self.proven, self.heard);
+                batch.add_value(&parts[1], payload);
+                batch.deliver();
             }
             (b"subscribe", 3) if is_control => {
                 self.is_controlled = true;

@@ -19,6 +19,29 @@ fn read_all(parts: &[&[u8]]) -> Result<Vec<Value>, Malformed> {
     Ok(values)
 }
 
+/// The same, with the messages that lie whole read in place.
+fn read_all_in_place(parts: &[&[u8]]) -> Result<Vec<Value>, Malformed> {
+    let mut reader = Reader::new(LIMIT);
+    let mut values = Vec::new();
+    for part in parts {
+        let mut rest = *part;
+        loop {
+            let value = match reader.message(&mut rest) {
+                Some(Message { channel, payload }) => {
+                    let copied = |bytes| Value::Text(Bytes::copy_from_slice(bytes));
+                    Value::Push(vec![text("message"), copied(channel), copied(payload)])
+                }
+                None => match reader.next(&mut rest)? {
+                    Some(value) => value,
+                    None => break,
+                },
+            };
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
 fn text(text: &str) -> Value {
     Value::Text(Bytes::copy_from_slice(text.as_bytes()))
 }
@@ -127,6 +150,29 @@ fn encoded(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+/// Messages, what looks like one, and what comes between them.
+fn messages() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = proptest::collection::vec(any::<u8>(), 0..40);
+    let message = (bytes.clone(), bytes).prop_map(|(channel, payload)| {
+        let mut out = Vec::new();
+        let parts = [b"message".to_vec(), channel, payload].map(|part| Value::Text(part.into()));
+        encoded(&Value::Push(parts.into()), &mut out);
+        out
+    });
+    let broken = prop_oneof![
+        Just(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n:1\r\n"),
+        Just(">3\r\n$7\r\nmessage\r\n$01\r\nc\r\n$0\r\n\r\n"),
+        Just(">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$-1\r\n"),
+        Just(">3\r\n$7\r\nmessage\r\n$1\r\ncd\r\n$1\r\n"),
+        Just(">3\r\n$7\r\nmessage\r\n$\r\n"),
+        Just(">3\r\n$7\r\nmessage\r\n$0000000001\r\nc\r\n$0\r\n\r\n"),
+        Just("*1\r\n"),
+        Just("|1\r\n+key\r\n"),
+        Just("+PONG\r\n"),
+    ];
+    prop_oneof![3 => message, 1 => broken.prop_map(|text| text.as_bytes().to_vec())]
+}
+
 fn values() -> impl Strategy<Value = Value> {
     let text = proptest::collection::vec(any::<u8>(), 0..3).prop_map(Bytes::from);
     let leaf = prop_oneof![
@@ -155,6 +201,16 @@ proptest! {
         cuts.sort_unstable();
         let parts: Vec<&[u8]> = cuts.windows(2).map(|cut| &stream[cut[0]..cut[1]]).collect();
         prop_assert_eq!(read_all(&parts), Ok(values));
+    }
+
+    #[test]
+    fn a_message_is_the_same_in_place_and_copied(
+        stream in proptest::collection::vec(messages(), 1..5),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let stream = stream.concat();
+        let (before, after) = stream.split_at(cut.index(stream.len() + 1));
+        prop_assert_eq!(read_all_in_place(&[before, after]), read_all(&[before, after]));
     }
 
     #[test]
