@@ -4,10 +4,13 @@ use std::io::Read as _;
 use std::path::Path;
 
 use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     RsaSubjectPublicKey,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use tokio_rustls::rustls::pki_types::SubjectPublicKeyInfoDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -30,9 +33,10 @@ const MAX_FILE_BYTES: u64 = 64 << 10;
 
 /// A key and its algorithm.
 #[derive(Clone)]
-pub(crate) struct Key {
-    pub(crate) algorithm: Algorithm,
-    pub(crate) decoding: DecodingKey,
+pub(crate) enum Key {
+    /// The secret of HS256, made ready: what is done once here is not done for every token.
+    Secret(Box<hmac::Key>),
+    Public(Algorithm, DecodingKey),
 }
 
 /// Why something is no key.
@@ -51,6 +55,33 @@ pub(crate) enum KeyError {
 }
 
 impl Key {
+    /// The one algorithm that it checks.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Secret(_) => Algorithm::Hs256,
+            Self::Public(algorithm, _) => *algorithm,
+        }
+    }
+
+    /// Whether `signature`, in base64url, is this key's under `message`; `None` if it is no base64url.
+    pub(crate) fn has_signed(&self, message: &[u8], signature: &str) -> Option<bool> {
+        match self {
+            Self::Secret(secret) => {
+                let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+                Some(hmac::verify(secret, message, &signature).is_ok())
+            }
+            Self::Public(algorithm, key) => {
+                let algorithm = match algorithm {
+                    Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
+                    Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
+                    Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+                    Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+                };
+                jsonwebtoken::crypto::verify(signature, message, key, algorithm).ok()
+            }
+        }
+    }
+
     /// The secret that stands at `place`.
     pub(crate) fn secret(secret: &Secret, place: &str) -> Result<Self, ConfigError> {
         let secret = secret.expose();
@@ -61,7 +92,7 @@ impl Key {
         if secret.trim_start().starts_with("-----BEGIN") {
             return Err(ConfigError::unusable(place, "this is a key in PEM, not a secret"));
         }
-        Ok(Self { algorithm: Algorithm::Hs256, decoding: DecodingKey::from_secret(secret.as_bytes()) })
+        Ok(Self::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))))
     }
 
     /// The key of `auth.keys.<kid>`.
@@ -126,12 +157,12 @@ impl Key {
         if !RSA_BITS.contains(&bits) {
             return Err(KeyError::RsaBits(bits));
         }
-        Ok(Self { algorithm: Algorithm::Rs256, decoding: DecodingKey::from_rsa_der(key.as_ref()) })
+        Ok(Self::Public(Algorithm::Rs256, DecodingKey::from_rsa_der(key.as_ref())))
     }
 
     fn ec(der: &[u8]) -> Result<Self, KeyError> {
         ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der).map_err(|_| KeyError::Kind)?;
-        Ok(Self { algorithm: Algorithm::Es256, decoding: DecodingKey::from_ec_der(der) })
+        Ok(Self::Public(Algorithm::Es256, DecodingKey::from_ec_der(der)))
     }
 
     /// `der`: the bare key, or one in a SubjectPublicKeyInfo, which ends with it.
@@ -140,7 +171,7 @@ impl Key {
         if is_weak(der) {
             return Err(KeyError::Weak);
         }
-        Ok(Self { algorithm: Algorithm::EdDsa, decoding: DecodingKey::from_ed_der(der) })
+        Ok(Self::Public(Algorithm::EdDsa, DecodingKey::from_ed_der(der)))
     }
 }
 

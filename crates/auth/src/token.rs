@@ -1,9 +1,9 @@
 //! JSON Web Tokens (RFC 7519): their parts, and what their claims have to be.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Validation;
-use jsonwebtoken::errors::ErrorKind;
 use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::Number;
@@ -26,34 +26,73 @@ pub(crate) const MAX_KID_BYTES: usize = 255;
 /// The last second that every client's numbers can say exactly.
 const MAX_SECONDS: u64 = (1 << 53) - 1;
 
-/// What is read of a token's header before its signature is checked. The algorithm is the key's, and whatever else a
-/// header can bring (`jwk`, `jku`, `x5u` …) is not believed.
+/// A token's parts (RFC 7515, 7.1), and what its header says. None of it is to be believed yet.
+#[derive(Debug)]
+pub(crate) struct Token<'t> {
+    /// What is signed: header and claims, with the dot between them.
+    signed: &'t str,
+    claims: &'t str,
+    signature: &'t str,
+    /// The algorithm, if it is one that a key can have.
+    algorithm: Option<Algorithm>,
+    /// The key that it names.
+    pub(crate) kid: Option<String>,
+}
+
+/// What is read of a token's header. Whatever else it can bring (`jwk`, `jku`, `x5u` …) is not believed.
 #[derive(Deserialize)]
-struct Header {
+struct Header<'h> {
+    #[serde(borrow)]
+    alg: Cow<'h, str>,
     kid: Option<String>,
     #[serde(default, deserialize_with = "is_present")]
     crit: bool,
 }
 
-/// The `kid` of a token that looks like one.
-pub(crate) fn kid(token: &str) -> Result<Option<String>, Rejection> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err(Rejection::Invalid("the token is longer than 8192 bytes"));
+impl<'t> Token<'t> {
+    /// Tells the parts of a token apart, and reads its header.
+    pub(crate) fn parse(token: &'t str) -> Result<Self, Rejection> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Rejection::Invalid("the token is longer than 8192 bytes"));
+        }
+        let malformed = Rejection::Invalid("the token is malformed: it is no JWT with a JSON header");
+        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
+        let (header, claims) = signed.split_once('.').filter(|(_, claims)| !claims.contains('.')).ok_or(malformed)?;
+        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed)?;
+        let Object(Header { alg, kid, crit }) = serde_json::from_slice(&header).map_err(|_| malformed)?;
+        if crit {
+            return Err(Rejection::Invalid("the token has critical headers (\"crit\"), and none is known"));
+        }
+        if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
+            return Err(Rejection::Invalid("the token's \"kid\" is longer than 255 bytes"));
+        }
+        let algorithm = match &*alg {
+            "HS256" => Some(Algorithm::Hs256),
+            "RS256" => Some(Algorithm::Rs256),
+            "ES256" => Some(Algorithm::Es256),
+            "EdDSA" => Some(Algorithm::EdDsa),
+            _ => None,
+        };
+        Ok(Self { signed, claims, signature, algorithm, kid })
     }
-    let malformed = Rejection::Invalid("the token is malformed: it is no JWT with a JSON header");
-    let mut parts = token.split('.');
-    let (Some(header), Some(_), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(malformed);
-    };
-    let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| malformed)?;
-    let Object(Header { kid, crit }) = serde_json::from_slice(&header).map_err(|_| malformed)?;
-    if crit {
-        return Err(Rejection::Invalid("the token has critical headers (\"crit\"), and none is known"));
+
+    /// Its claims, in JSON, if `key` has signed them. The algorithm is the key's: a token that says another is refused.
+    fn checked(&self, key: &Key) -> Result<Vec<u8>, Rejection> {
+        let algorithm = key.algorithm();
+        let malformed = Rejection::Invalid(match algorithm {
+            Algorithm::Hs256 => "the token is malformed, or its algorithm is not its key's, HS256",
+            Algorithm::Rs256 => "the token is malformed, or its algorithm is not its key's, RS256",
+            Algorithm::Es256 => "the token is malformed, or its algorithm is not its key's, ES256",
+            Algorithm::EdDsa => "the token is malformed, or its algorithm is not its key's, EdDSA",
+        });
+        if self.algorithm != Some(algorithm) {
+            return Err(malformed);
+        }
+        if !key.has_signed(self.signed.as_bytes(), self.signature).ok_or(malformed)? {
+            return Err(Rejection::Invalid("the token's signature does not match"));
+        }
+        URL_SAFE_NO_PAD.decode(self.claims).map_err(|_| malformed)
     }
-    if kid.as_ref().is_some_and(|kid| kid.len() > MAX_KID_BYTES) {
-        return Err(Rejection::Invalid("the token's \"kid\" is longer than 255 bytes"));
-    }
-    Ok(kid)
 }
 
 /// Whom tokens must be for, and who may have issued them.
@@ -88,9 +127,12 @@ enum OneOrMore {
 
 impl Claims {
     /// The claims of a token that `key` signed, that is good at `now` (Unix seconds), for and by the right parties.
-    pub(crate) fn of(token: &str, key: &Key, parties: &Parties, now: u64) -> Result<Self, Rejection> {
-        let claims = jsonwebtoken::decode::<Object<Self>>(token, &key.decoding, &signature_of(key.algorithm));
-        let Object(claims) = claims.map_err(|error| rejection(error.kind(), key.algorithm))?.claims;
+    pub(crate) fn of(token: &Token<'_>, key: &Key, parties: &Parties, now: u64) -> Result<Self, Rejection> {
+        let Object(claims): Object<Self> = serde_json::from_slice(&token.checked(key)?).map_err(|_| {
+            Rejection::Invalid(
+                "the token's claims are malformed: \"exp\" must be a number, \"sub\", \"iss\" and \"channel\" texts",
+            )
+        })?;
         if claims.exp <= now {
             return Err(Rejection::Expired);
         }
@@ -144,37 +186,6 @@ fn checked_user(name: String) -> Result<String, Rejection> {
 fn info(info: Option<Box<RawValue>>) -> Result<Option<Info>, Rejection> {
     let refused = Rejection::Invalid("the token's \"info\" is larger than 4096 bytes, or no encoding can carry it");
     info.map(|info| Info::parse(info.get()).ok_or(refused)).transpose()
-}
-
-/// The library checks the algorithm and the signature; the claims are checked here.
-fn signature_of(algorithm: Algorithm) -> Validation {
-    let mut validation = Validation::new(match algorithm {
-        Algorithm::Hs256 => jsonwebtoken::Algorithm::HS256,
-        Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-    });
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_nbf = false;
-    validation.validate_aud = false;
-    validation
-}
-
-fn rejection(error: &ErrorKind, algorithm: Algorithm) -> Rejection {
-    Rejection::Invalid(match error {
-        ErrorKind::InvalidSignature => "the token's signature does not match",
-        ErrorKind::Json(_) => {
-            "the token's \"alg\" is unknown, or its claims are malformed: \"exp\" must be a number, \"sub\", \"iss\" and \
-             \"channel\" texts"
-        }
-        _ => match algorithm {
-            Algorithm::Hs256 => "the token is malformed, or its algorithm is not its key's, HS256",
-            Algorithm::Rs256 => "the token is malformed, or its algorithm is not its key's, RS256",
-            Algorithm::Es256 => "the token is malformed, or its algorithm is not its key's, ES256",
-            Algorithm::EdDsa => "the token is malformed, or its algorithm is not its key's, EdDSA",
-        },
-    })
 }
 
 /// A NumericDate (RFC 7519, 2), which may have a fraction: without it.

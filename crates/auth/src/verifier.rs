@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigError, MIN_SECRET_BYTES};
 use crate::identity::{Grant, Identity};
 use crate::jwks::source::{Source, Unknown};
 use crate::key::Key;
-use crate::token::{self, Claims, Parties};
+use crate::token::{self, Claims, Parties, Token};
 use crate::verdict::{Rejection, Verified};
 
 /// Checks tokens. The algorithm is fixed by the key, never by the token.
@@ -122,12 +122,12 @@ impl Verifier {
     }
 
     fn check<T: 'static>(&self, token: &str, read: fn(Claims) -> Result<T, Rejection>) -> Verified<T> {
-        let kid = match token::kid(token) {
-            Ok(kid) => kid,
+        let parsed = match Token::parse(token) {
+            Ok(parsed) => parsed,
             Err(rejection) => return Verified::Now(Err(rejection)),
         };
-        let source = match self.keyring.key(kid.as_deref()) {
-            Ok(key) => return Verified::Now(self.keyring.claims(token, &key).and_then(read)),
+        let source = match self.keyring.key(parsed.kid.as_deref()) {
+            Ok(key) => return Verified::Now(self.keyring.claims(&parsed, &key).and_then(read)),
             Err(Keyless::Refused(rejection)) => return Verified::Now(Err(rejection)),
             Err(Keyless::Unknown(source)) => source,
         };
@@ -138,7 +138,8 @@ impl Verifier {
         let (keyring, token) = (Arc::clone(&self.keyring), token.to_owned());
         Verified::Later(Box::pin(async move {
             waiter.settled().await?;
-            match keyring.key(kid.as_deref()) {
+            let token = Token::parse(&token)?;
+            match keyring.key(token.kid.as_deref()) {
                 Ok(key) => keyring.claims(&token, &key).and_then(read),
                 Err(Keyless::Refused(rejection)) => Err(rejection),
                 Err(Keyless::Unknown(source)) => Err(source.refusal()),
@@ -198,7 +199,7 @@ impl Keyring {
         only.cloned().ok_or(Keyless::Refused(refused))
     }
 
-    fn claims(&self, token: &str, key: &Key) -> Result<Claims, Rejection> {
+    fn claims(&self, token: &Token<'_>, key: &Key) -> Result<Claims, Rejection> {
         // A clock before 1970 is none to trust: then everything has expired.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |now| now.as_secs());
         Claims::of(token, key, &self.parties, now)

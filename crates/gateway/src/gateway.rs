@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use mio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,13 +16,10 @@ use crate::address::Addresses;
 use crate::capacity::default_max_connections;
 use crate::config::Config;
 use crate::counters::{Counters, Published};
-use crate::listener::{self, Acceptor, Arrival};
+use crate::listener::{self, Acceptor};
 use crate::pages::Pages;
 use crate::shard::{Order, Securing, Shard, ShardSetup};
 use crate::tls::{self, CertificateError, Certificates, Workers};
-
-/// How many connections may wait for a shard to take them.
-const ARRIVALS: usize = 1024;
 
 /// Why the gateway could not start.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +48,9 @@ pub struct Gateway {
     acceptor: Arc<Acceptor>,
     addresses: Arc<Addresses>,
     certificates: Option<Arc<Certificates>>,
-    stop_accepting: CancellationToken,
-    accepting: TaskTracker,
+    /// Ends the watch over the certificate's files.
+    stop: CancellationToken,
+    watching: TaskTracker,
     shards: Vec<RunningShard>,
 }
 
@@ -63,8 +61,8 @@ struct RunningShard {
 
 impl Gateway {
     /// Opens the listeners and starts the shards' threads. `broker_queue_bytes` bounds what waits for each shard;
-    /// `pages` are served to those who ask for no WebSocket. Must be called within a tokio runtime, which accepts
-    /// connections. A shard that panics is gone with its clients: the process should end with it.
+    /// `pages` are served to those who ask for no WebSocket. Must be called within a tokio runtime, which
+    /// watches the certificate. A shard that panics is gone with its clients: the process should end with it.
     pub fn start(config: &Config, broker_queue_bytes: usize, setup: &Setup, pages: Pages) -> Result<Self, StartError> {
         let plain = bind(config.listen, StartError::Listen)?;
         let secure = config.tls.listen.map(|address| bind(address, StartError::ListenTls)).transpose()?;
@@ -72,40 +70,35 @@ impl Gateway {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.shards == 0 { cores() } else { config.shards }.min(MAX_SHARDS);
 
-        let stop_accepting = CancellationToken::new();
-        let accepting = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let watching = TaskTracker::new();
         let mut certificates = None;
         let mut securing = None;
         if secure.is_some() {
             let (loaded, watcher) = Certificates::load(&config.tls)?;
-            accepting.spawn(watcher.run(stop_accepting.clone()));
+            watching.spawn(watcher.run(stop.clone()));
             let workers = Workers::start(count * Securing::AT_WORK).map_err(StartError::Shard)?;
             securing = Some((tls::server_config(Arc::clone(&loaded))?, workers));
             certificates = Some(loaded);
         }
 
         let addresses = Arc::new(Addresses::new(config.per_address.clone()));
+        watching.close();
+        let connections = config.max_connections.unwrap_or_else(default_max_connections);
+        let (addresses_of, trusted) = (Arc::clone(&addresses), config.trusted_proxies.clone());
+        let listeners = [Some(plain.0), secure.map(|(listener, _)| listener)];
+        let acceptor = Arc::new(Acceptor::new(listeners, count, connections, addresses_of, trusted));
         let mut shards = Vec::new();
-        let mut arrivals = Vec::new();
-        for index in 0..count {
-            let (arrival_sender, arrival_receiver) = mpsc::channel(ARRIVALS);
-            arrivals.push(arrival_sender);
+        for number in 0..count {
             let securing = securing
                 .as_ref()
                 .map(|(tls, workers)| Securing::new(Arc::clone(tls), workers.clone(), config.handshake_timeout));
-            let parts = ShardParts { arrivals: arrival_receiver, securing, addresses: Arc::clone(&addresses) };
-            let shard = start_shard(index, config, broker_queue_bytes, setup, pages.clone(), parts);
+            let (acceptor, addresses) = (Arc::clone(&acceptor), Arc::clone(&addresses));
+            let parts = ShardParts { acceptor, number, securing, addresses };
+            let shard = start_shard(config, broker_queue_bytes, setup, pages.clone(), parts);
             shards.push(shard.map_err(StartError::Shard)?);
         }
-        let connections = config.max_connections.unwrap_or_else(default_max_connections);
-        let trusted = config.trusted_proxies.clone();
-        let acceptor = Arc::new(Acceptor::new(arrivals, connections, Arc::clone(&addresses), trusted));
-        accepting.spawn(Arc::clone(&acceptor).accept(plain.0, false, stop_accepting.clone()));
-        if let Some((listener, _)) = secure {
-            accepting.spawn(Arc::clone(&acceptor).accept(listener, true, stop_accepting.clone()));
-        }
-        accepting.close();
-        Ok(Self { address, tls_address, acceptor, addresses, certificates, stop_accepting, accepting, shards })
+        Ok(Self { address, tls_address, acceptor, addresses, certificates, stop, watching, shards })
     }
 
     /// Where clients connect without TLS.
@@ -137,8 +130,9 @@ impl Gateway {
 
     /// Stops accepting, tells every client to go elsewhere, and waits until they have gone, `window` at most.
     pub async fn drain(&self, window: Duration) {
-        self.stop_accepting.cancel();
-        self.accepting.wait().await;
+        self.acceptor.close();
+        self.stop.cancel();
+        self.watching.wait().await;
         let mut drained = Vec::new();
         for shard in &self.shards {
             let (sender, receiver) = oneshot::channel();
@@ -155,7 +149,8 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        self.stop_accepting.cancel();
+        self.acceptor.close();
+        self.stop.cancel();
     }
 }
 
@@ -169,13 +164,13 @@ fn bind(
 
 /// What a shard is given beside the configuration.
 struct ShardParts {
-    arrivals: mpsc::Receiver<Arrival>,
+    acceptor: Arc<Acceptor>,
+    number: usize,
     securing: Option<Securing>,
     addresses: Arc<Addresses>,
 }
 
 fn start_shard(
-    index: usize,
     config: &Config,
     broker_queue_bytes: usize,
     setup: &Setup,
@@ -191,7 +186,8 @@ fn start_shard(
         config: config.clone(),
         hub: setup.clone(),
         inbox,
-        arrivals: parts.arrivals,
+        acceptor: parts.acceptor,
+        number: parts.number,
         securing: parts.securing,
         addresses: parts.addresses,
         pages,
@@ -200,10 +196,14 @@ fn start_shard(
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
+    let number = parts.number;
     let shard = Shard::new(shard_setup)?;
     drop(entered);
-    std::thread::Builder::new().name(format!("ullim-shard-{index}")).spawn(move || {
+    std::thread::Builder::new().name(format!("ullim-shard-{number}")).spawn(move || {
         runtime.block_on(shard.run());
     })?;
     Ok(RunningShard { orders: order_sender, published })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,19 @@
-//! Accepts connections and deals them out to the shards in turn.
+//! The listeners, which all shards share: whose turn it is to accept, and what room there is.
+//!
+//! A shard accepts on its own thread: handing a connection over would cost more than accepting it. Where there are
+//! several, one of them has the turn: it alone watches the listeners. After each burst the turn goes to whoever has the
+//! fewest connections, so that they stay evenly dealt.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::select_all;
 use ipnet::IpNet;
+use mio::net::{TcpListener, TcpStream};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::Notify;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::address::{Addresses, Lease};
 use crate::answer::Refused;
@@ -23,24 +23,25 @@ use crate::forwarded::is_trusted;
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 4096;
 
-/// How long to wait when the process is out of file descriptors.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
-
 /// How many connections beyond a limit are answered at a time. The rest are closed at once.
 const TURNED_AWAY: usize = 64;
 
 /// A connection that was accepted.
 pub(crate) struct Arrival {
-    /// Until it is taken.
-    pub(crate) stream: Option<std::net::TcpStream>,
-    pub(crate) accepted: Instant,
+    pub(crate) stream: TcpStream,
     /// A TLS handshake comes first.
     pub(crate) secure: bool,
+    pub(crate) visitor: Visitor,
+}
+
+/// What is known of a connection before its request is answered.
+pub(crate) struct Visitor {
+    pub(crate) accepted: Instant,
     /// The peer is a proxy that is trusted to say whom it speaks for.
     pub(crate) proxied: bool,
     pub(crate) place: Place,
-    /// What it is to be told, if there is no room for it.
-    pub(crate) refused: Option<Refused>,
+    /// What it is to be told, whatever it asks for, if there is no room for it.
+    pub(crate) refused: Option<Box<Refused>>,
 }
 
 /// The room that a connection takes, given back when it is dropped.
@@ -67,7 +68,7 @@ impl Place {
     }
 }
 
-/// Opens the listener. Accepted sockets inherit its options, which saves a call for each.
+/// Opens a listener. Accepted sockets inherit its options, which saves a call for each.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -75,13 +76,14 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(TcpListener::from_std(socket.into()))
 }
 
-/// What all listeners of a node share.
+/// What all shards of a node share of its listeners.
 pub(crate) struct Acceptor {
-    shards: Vec<mpsc::Sender<Arrival>>,
-    turn: AtomicUsize,
+    /// Without TLS, and with it. None that is closed.
+    listeners: Mutex<[Option<TcpListener>; Self::LISTENERS]>,
+    shards: Vec<Seat>,
     capacity: Capacity,
     turned_away: Capacity,
     addresses: Arc<Addresses>,
@@ -90,15 +92,34 @@ pub(crate) struct Acceptor {
     closed: AtomicU64,
 }
 
+/// What the shards know of one of them.
+#[derive(Default)]
+struct Seat {
+    connections: AtomicUsize,
+    called: Notify,
+}
+
 impl Acceptor {
+    /// How many listeners there are at most: see [`SECURE`](Self::SECURE).
+    pub(crate) const LISTENERS: usize = 2;
+    /// The listener with TLS. The other one is 0.
+    pub(crate) const SECURE: usize = 1;
+
+    /// The first of `shards` has the turn.
     pub(crate) fn new(
-        shards: Vec<mpsc::Sender<Arrival>>,
+        listeners: [Option<TcpListener>; Self::LISTENERS],
+        shards: usize,
         connections: usize,
         addresses: Arc<Addresses>,
         trusted: Vec<IpNet>,
     ) -> Self {
+        let shards: Vec<Seat> = std::iter::repeat_with(Seat::default).take(shards).collect();
+        if let Some(first) = shards.first() {
+            first.called.notify_one();
+        }
         let (capacity, turned_away) = (Capacity::new(connections), Capacity::new(TURNED_AWAY));
-        Self { shards, turn: AtomicUsize::new(0), capacity, turned_away, addresses, trusted, closed: AtomicU64::new(0) }
+        let listeners = Mutex::new(listeners);
+        Self { listeners, shards, capacity, turned_away, addresses, trusted, closed: AtomicU64::new(0) }
     }
 
     /// How many connections were beyond the node's limit and got no answer.
@@ -106,144 +127,153 @@ impl Acceptor {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Accepts until `stop`. `secure`: a TLS handshake comes first.
-    pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener, secure: bool, stop: CancellationToken) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => return,
-            };
-            let (stream, peer) = match accepted.and_then(|(stream, peer)| Ok((stream.into_std()?, peer))) {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    pause_if_exhausted(&error).await;
-                    continue;
-                }
-            };
-            let Some(arrival) = self.judge(stream, peer.ip(), secure) else { continue };
-            tokio::select! {
-                dealt = self.deal(arrival) => if !dealt { return },
-                () = stop.cancelled() => return,
-            }
+    /// Ends the listeners. Connections that were not accepted are reset.
+    pub(crate) fn close(&self) {
+        *self.listeners() = Default::default();
+    }
+
+    /// Does something with each listener that is open.
+    pub(crate) fn each(&self, mut act: impl FnMut(usize, &mut TcpListener) -> io::Result<()>) -> io::Result<()> {
+        let mut listeners = self.listeners();
+        let mut open = listeners.iter_mut().enumerate().filter_map(|(index, it)| Some((index, it.as_mut()?)));
+        open.try_for_each(|(index, listener)| act(index, listener))
+    }
+
+    /// The next connection that waits at a listener; `WouldBlock` if none does, also where there is no listener.
+    pub(crate) fn accept(&self, listener: usize) -> io::Result<(TcpStream, IpAddr)> {
+        match &self.listeners()[listener] {
+            Some(listener) => listener.accept().map(|(stream, peer)| (stream, peer.ip())),
+            None => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// Waits until a shard has the turn.
+    pub(crate) async fn called(&self, shard: usize) {
+        self.shards[shard].called.notified().await;
+    }
+
+    /// A shard has so many connections.
+    pub(crate) fn report(&self, shard: usize, connections: usize) {
+        // Nobody writes it but that shard, and whoever reads it can do with an older number.
+        let known = &self.shards[shard].connections;
+        if known.load(Ordering::Relaxed) != connections {
+            known.store(connections, Ordering::Relaxed);
+        }
+    }
+
+    /// How many connections a shard had when it last said so.
+    pub(crate) fn connections(&self, shard: usize) -> usize {
+        self.shards[shard].connections.load(Ordering::Relaxed)
+    }
+
+    /// Who has fewer connections than `shard` has, and the fewest of all.
+    pub(crate) fn next_after(&self, shard: usize) -> Option<usize> {
+        // Of equals the next in the round.
+        let others = (1..self.shards.len()).map(|offset| (shard + offset) % self.shards.len());
+        let fewest = others.min_by_key(|other| self.connections(*other))?;
+        (self.connections(fewest) < self.connections(shard)).then_some(fewest)
+    }
+
+    /// Gives the turn to a shard. Whoever had it must not watch the listeners any longer.
+    pub(crate) fn call(&self, shard: usize) {
+        self.shards[shard].called.notify_one();
     }
 
     /// Finds room for a connection. None if there is none, and no answer either: within TLS that would cost a
     /// handshake.
-    fn judge(&self, stream: std::net::TcpStream, peer: IpAddr, secure: bool) -> Option<Arrival> {
+    pub(crate) fn judge(&self, peer: IpAddr, secure: bool) -> Option<Visitor> {
         let proxied = is_trusted(peer, &self.trusted);
-        let arrival = |place, refused| Arrival {
-            stream: Some(stream),
+        let visitor = |place, refused: Option<Refused>| Visitor {
             accepted: Instant::now(),
-            secure,
             proxied,
             place,
-            refused,
+            refused: refused.map(Box::new),
         };
         let Some(permit) = self.capacity.take() else {
             let turned_away = self.turned_away.take().filter(|_| !secure);
             if turned_away.is_none() {
                 self.closed.fetch_add(1, Ordering::Relaxed);
             }
-            return turned_away.map(|permit| arrival(Place::new(permit, None), Some(Refused::full())));
+            return turned_away.map(|permit| visitor(Place::new(permit, None), Some(Refused::full())));
         };
         // Whom a proxy speaks for is known when its request has come.
         let lease = if proxied { Ok(None) } else { self.addresses.enter(peer) };
         match lease {
-            Ok(lease) => Some(arrival(Place::new(permit, lease), None)),
+            Ok(lease) => Some(visitor(Place::new(permit, lease), None)),
             Err(_) => {
                 let permit = self.turned_away.take().filter(|_| !secure)?;
-                Some(arrival(Place::new(permit, None), Some(Refused::too_many())))
+                Some(visitor(Place::new(permit, None), Some(Refused::too_many())))
             }
         }
     }
 
-    /// Hands a connection to the shard whose turn it is, or to another if that one has its hands full. Where all have,
-    /// connections wait in the kernel. Whether there are shards.
-    async fn deal(&self, mut arrival: Arrival) -> bool {
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        for offset in 0..self.shards.len() {
-            match self.shards[(first.wrapping_add(offset)) % self.shards.len()].try_send(arrival) {
-                Ok(()) => return true,
-                Err(TrySendError::Full(returned)) => arrival = returned,
-                // A shard that has ended has told why; the process ends with it.
-                Err(TrySendError::Closed(_)) => return false,
-            }
-        }
-        if self.shards.is_empty() {
-            return false;
-        }
-        let (free, _, _) = select_all(self.shards.iter().map(|shard| Box::pin(shard.reserve()))).await;
-        match free {
-            Ok(free) => free.send(arrival),
-            Err(_) => return false,
-        }
-        true
-    }
-}
-
-async fn pause_if_exhausted(error: &io::Error) {
-    // EMFILE and ENFILE. Other errors belong to the connection that was to be accepted.
-    if matches!(error.raw_os_error(), Some(23 | 24)) {
-        tracing::warn!(%error, "out of file descriptors, connections have to wait");
-        tokio::time::sleep(EXHAUSTED_PAUSE).await;
-    } else {
-        tracing::debug!(%error, "a connection was gone before it was accepted");
+    fn listeners(&self) -> MutexGuard<'_, [Option<TcpListener>; Self::LISTENERS]> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::net::Ipv4Addr;
 
     use super::*;
     use crate::config::PerAddress;
 
-    fn acceptor(shards: Vec<mpsc::Sender<Arrival>>) -> Acceptor {
+    fn acceptor(shards: usize) -> Acceptor {
         let limits = PerAddress { connections: 1, ..PerAddress::default() };
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
-        Acceptor::new(shards, 4, Arc::new(Addresses::new(limits)), trusted)
-    }
-
-    fn judged(acceptor: &Acceptor, peer: [u8; 4], secure: bool) -> Option<Arrival> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        acceptor.judge(stream, peer.into(), secure)
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        Acceptor::new([Some(listener), None], shards, 4, Arc::new(Addresses::new(limits)), trusted)
     }
 
     #[tokio::test]
-    async fn a_full_shard_keeps_nobody_from_the_others() {
-        let (full, _kept) = mpsc::channel(1);
-        let (free, mut arrivals) = mpsc::channel(2);
-        let acceptor = acceptor(vec![full, free]);
-        for expected in [0, 1, 2] {
-            assert!(acceptor.deal(judged(&acceptor, [10, 0, 0, 1], false).unwrap()).await);
-            assert_eq!(arrivals.len(), expected, "the first shard has room for one");
-        }
-        // Both are full now: dealing waits for whoever has room first.
-        let arrival = judged(&acceptor, [10, 0, 0, 1], false).unwrap();
-        let (dealt, _) = tokio::join!(acceptor.deal(arrival), arrivals.recv());
-        assert!(dealt);
-        assert_eq!(arrivals.len(), 2);
+    async fn the_turn_goes_to_whoever_has_the_fewest() {
+        let acceptor = acceptor(3);
+        acceptor.called(0).await;
+        assert_eq!(acceptor.next_after(0), None, "nobody has fewer");
+        acceptor.report(0, 2);
+        assert_eq!(acceptor.next_after(0), Some(1), "of equals the next in the round");
+        acceptor.report(1, 1);
+        assert_eq!(acceptor.next_after(0), Some(2));
+        acceptor.report(2, 1);
+        assert_eq!(acceptor.next_after(2), None, "no more than any other");
+        assert_eq!(acceptor.next_after(0), Some(1));
+        acceptor.call(1);
+        acceptor.called(1).await;
+    }
+
+    #[test]
+    fn a_listener_that_is_closed_refuses_and_has_nobody_waiting() {
+        let acceptor = acceptor(1);
+        let mut address = None;
+        acceptor.each(|_, listener| listener.local_addr().map(|it| drop(address.replace(it)))).unwrap();
+        let address = address.unwrap();
+        let _waiting = std::net::TcpStream::connect(address).unwrap();
+        assert!(acceptor.accept(0).is_ok());
+        assert_eq!(acceptor.accept(0).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        acceptor.close();
+        assert_eq!(acceptor.accept(0).err().unwrap().kind(), io::ErrorKind::WouldBlock);
+        assert!(std::net::TcpStream::connect(address).is_err());
     }
 
     #[test]
     fn who_is_over_a_limit_is_told_so_or_closed() {
-        let acceptor = acceptor(Vec::new());
-        let first = judged(&acceptor, [203, 0, 113, 1], false).unwrap();
+        let acceptor = acceptor(1);
+        let judged = |peer: [u8; 4], secure| acceptor.judge(peer.into(), secure);
+        let first = judged([203, 0, 113, 1], false).unwrap();
         assert!(first.refused.is_none() && !first.proxied);
-        let second = judged(&acceptor, [203, 0, 113, 1], false).unwrap();
+        let second = judged([203, 0, 113, 1], false).unwrap();
         assert_eq!(second.refused.map(|refused| refused.status), Some(429));
-        assert!(judged(&acceptor, [203, 0, 113, 1], true).is_none(), "an answer within TLS would cost a handshake");
+        assert!(judged([203, 0, 113, 1], true).is_none(), "an answer within TLS would cost a handshake");
         assert_eq!(acceptor.closed(), 0);
         let _proxied = [1, 2, 3].map(|_| {
-            let arrival = judged(&acceptor, [10, 0, 0, 1], false).unwrap();
-            assert!(arrival.refused.is_none() && arrival.proxied);
-            arrival
+            let visitor = judged([10, 0, 0, 1], false).unwrap();
+            assert!(visitor.refused.is_none() && visitor.proxied);
+            visitor
         });
-        let full = judged(&acceptor, [203, 0, 113, 2], false).unwrap();
+        let full = judged([203, 0, 113, 2], false).unwrap();
         assert_eq!(full.refused.map(|refused| refused.status), Some(503), "the node has four places");
-        assert!(judged(&acceptor, [203, 0, 113, 2], true).is_none());
+        assert!(judged([203, 0, 113, 2], true).is_none());
         assert_eq!(acceptor.closed(), 1);
     }
 }

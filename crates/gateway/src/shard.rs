@@ -1,13 +1,15 @@
 //! A shard: a thread with its own runtime, its sockets in one event queue of their own, and its hub. Nothing in it is
 //! shared with another shard.
 //!
-//! One turn: what the sockets say, what the broker relays, what has been waited for, who arrives, what time it is.
+//! One turn: what the sockets say, what has been waited for, what the broker relays, who arrives, what time it is.
 //!
+//! * `accepting`: the listeners, while this shard has the turn
 //! * `arrivals`: who arrives; `securing`: TLS handshakes, `queue`: whose turn it is; `opening`: requests, and their
 //!   answers
 //! * `input`: from a connection's bytes to the hub's commands
 //! * `sockets`: the event queue
 
+mod accepting;
 mod arrivals;
 mod input;
 mod opening;
@@ -34,8 +36,9 @@ use crate::address::Addresses;
 use crate::config::Config;
 use crate::counters::{Counters, Published, TlsCounters};
 use crate::handshake::Rules;
-use crate::listener::Arrival;
+use crate::listener::Acceptor;
 use crate::pages::Pages;
+use crate::shard::accepting::Accepting;
 use crate::shard::arrivals::{ArrivingSockets, Key};
 use crate::shard::sockets::Sockets;
 use crate::socket::Socket;
@@ -47,14 +50,11 @@ pub(crate) use securing::Securing;
 /// The most bytes taken from a socket by one read. One buffer of this size serves all of a shard's connections.
 const READ_BYTES: usize = 64 << 10;
 
-/// The most events taken from the sockets in one turn.
-const EVENTS: usize = 1024;
+/// The most events taken from the sockets in one turn: what is relayed goes out between two.
+const EVENTS: usize = 128;
 
 /// How often the time is looked at when nothing else happens, at most.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The most arrivals taken in one turn.
-const ARRIVALS_PER_TURN: usize = 64;
 
 /// What a shard is told from outside.
 pub(crate) enum Order {
@@ -68,7 +68,9 @@ pub(crate) struct ShardSetup {
     pub(crate) config: Config,
     pub(crate) hub: Setup,
     pub(crate) inbox: ShardInbox,
-    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+    pub(crate) acceptor: Arc<Acceptor>,
+    /// Its number among the acceptor's shards.
+    pub(crate) number: usize,
     /// None without a listener with TLS.
     pub(crate) securing: Option<Securing>,
     pub(crate) addresses: Arc<Addresses>,
@@ -81,6 +83,7 @@ pub(crate) struct Shard {
     sockets: Sockets,
     events: Events,
     hub: Hub<Socket, Frames>,
+    accepting: Accepting,
     arriving: ArrivingSockets,
     securing: Option<Securing>,
     addresses: Arc<Addresses>,
@@ -91,7 +94,6 @@ pub(crate) struct Shard {
     /// What was taken from `inbox`, and how much of it the hub has had.
     backlog: Vec<Relayed>,
     relayed: usize,
-    arrivals: mpsc::Receiver<Arrival>,
     orders: mpsc::Receiver<Order>,
     work: FuturesUnordered<WaitFor>,
     /// Connections that had their share of this turn and more to read.
@@ -112,7 +114,7 @@ type WaitFor = std::pin::Pin<Box<dyn Future<Output = Finished> + Send>>;
 enum Wake {
     Sockets,
     Relay,
-    Arrival(Arrival),
+    Called,
     Worked(Job<Key>),
     Finished(Finished),
     Order(Option<Order>),
@@ -122,7 +124,8 @@ enum Wake {
 impl Shard {
     /// A shard without connections. Must be called within the runtime that will run it.
     pub(crate) fn new(setup: ShardSetup) -> io::Result<Self> {
-        let ShardSetup { id, config, hub, inbox, arrivals, securing, addresses, pages, orders, published } = setup;
+        let ShardSetup { id, config, hub, inbox, acceptor, number, securing, addresses, pages, orders, published } =
+            setup;
         let limits = Limits { message_bytes: config.message_bytes, fragments: config.message_fragments };
         let transport = Transport { message_bytes: config.message_bytes, close_timeout: config.close_timeout };
         let tick = (hub.config.ping_interval / 256).clamp(Duration::from_millis(1), TICK);
@@ -130,6 +133,7 @@ impl Shard {
             sockets: Sockets::new()?,
             events: Events::with_capacity(EVENTS),
             hub: Hub::new(hub, id, Frames, transport),
+            accepting: Accepting::new(acceptor, number),
             arriving: ArrivingSockets::new(config.handshake_timeout),
             securing,
             addresses,
@@ -143,7 +147,6 @@ impl Shard {
             inbox,
             backlog: Vec::new(),
             relayed: 0,
-            arrivals,
             orders,
             work: FuturesUnordered::new(),
             unfinished: Vec::new(),
@@ -160,11 +163,15 @@ impl Shard {
 
     /// Turns until it is drained.
     pub(crate) async fn run(mut self) {
+        self.hub.warm_up();
         let mut ticks = tokio::time::interval(self.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut published = Instant::now();
         loop {
-            let is_behind = !self.backlog.is_empty() || !self.unfinished.is_empty() || self.hub.is_behind();
+            let is_behind = !self.backlog.is_empty()
+                || !self.unfinished.is_empty()
+                || self.hub.is_behind()
+                || self.accepting.is_behind();
             let wake = match is_behind {
                 true => {
                     tokio::task::yield_now().await;
@@ -188,7 +195,7 @@ impl Shard {
         tokio::select! {
             () = self.sockets.ready() => Wake::Sockets,
             () = self.inbox.filled() => Wake::Relay,
-            Some(arrival) = self.arrivals.recv() => Wake::Arrival(arrival),
+            () = self.accepting.called() => Wake::Called,
             Some(finished) = self.work.next() => Wake::Finished(finished),
             order = self.orders.recv(), if self.draining.is_none() => Wake::Order(order),
             job = Securing::next(&mut self.securing) => Wake::Worked(job),
@@ -199,7 +206,7 @@ impl Shard {
     fn turn(&mut self, wake: Wake, is_behind: bool) {
         match wake {
             Wake::Sockets => self.look_at_sockets(),
-            Wake::Arrival(arrival) => self.take_arrivals(arrival),
+            Wake::Called => self.accepting.begin(&self.sockets),
             Wake::Worked(job) => self.take_worked(job),
             Wake::Finished(finished) => self.hub.finished(finished),
             Wake::Order(Some(Order::Drain { window, drained })) => self.drain(window, drained),
@@ -212,8 +219,8 @@ impl Shard {
             if let Ok(Order::Drain { window, drained }) = self.orders.try_recv() {
                 self.drain(window, drained);
             }
-            if let Ok(arrival) = self.arrivals.try_recv() {
-                self.take_arrivals(arrival);
+            if self.accepting.called().now_or_never().is_some() {
+                self.accepting.begin(&self.sockets);
             }
             while let Some(job) = self.securing.as_mut().and_then(Securing::next_now) {
                 self.take_worked(job);
@@ -224,6 +231,7 @@ impl Shard {
         }
         self.relay();
         self.go_on_reading();
+        self.accept_waiting();
         self.time_out_arriving();
         self.work.extend(self.hub.take_work().into_iter().map(Work::into_future));
     }
@@ -251,6 +259,9 @@ impl Shard {
         }
         for event in &events {
             let ended = event.is_read_closed() || event.is_error();
+            if self.accepting.has_event(event.token()) {
+                continue;
+            }
             if let Some(index) = ArrivingSockets::index_of(event.token()) {
                 self.advance(index);
             } else if let Some(id) = self.hub.connection_in(event.token().0) {

@@ -9,9 +9,16 @@ use ullim_protocol::websocket::Decoder;
 use crate::listener::Place;
 use crate::stream::{Stream, Taken};
 
-/// A client's socket. Small: it lies in the hub's table of connections.
+/// A client's socket. Small: it lies in the hub's table of connections, where fan-out walks.
 pub(crate) struct Socket {
     stream: Stream,
+    rest: Box<Rest>,
+}
+
+const _: () = assert!(size_of::<Socket>() <= 24, "a connection's entry is one cache line with it");
+
+/// What fan-out does not look at.
+struct Rest {
     /// `None` between messages.
     input: Option<Box<Input>>,
     place: Place,
@@ -27,7 +34,7 @@ pub(crate) struct Input {
 
 impl Socket {
     pub(crate) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, input: None, place }
+        Self { stream, rest: Box::new(Rest { input: None, place }) }
     }
 
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
@@ -46,17 +53,17 @@ impl Socket {
 
     /// Takes out what is left of the input, to be put back with [`keep`](Self::keep).
     pub(crate) fn take_input(&mut self) -> Input {
-        self.input.take().map_or_else(Input::default, |input| *input)
+        self.rest.input.take().map_or_else(Input::default, |input| *input)
     }
 
     /// Takes out the bytes that were read and not decoded. They come before any that are read from now on.
     pub(crate) fn take_unread(&mut self) -> Vec<u8> {
-        self.input.as_mut().map(|input| std::mem::take(&mut input.unread)).unwrap_or_default()
+        self.rest.input.as_mut().map(|input| std::mem::take(&mut input.unread)).unwrap_or_default()
     }
 
     /// Keeps what is left of the input, if there is anything.
     pub(crate) fn keep(&mut self, input: Input) {
-        self.input = (input.decoder.is_midway() || !input.unread.is_empty()).then(|| Box::new(input));
+        self.rest.input = (input.decoder.is_midway() || !input.unread.is_empty()).then(|| Box::new(input));
     }
 }
 
@@ -70,7 +77,7 @@ impl Outlet for Socket {
     }
 
     fn admitted(&mut self) {
-        self.place.admitted();
+        self.rest.place.admitted();
     }
 
     fn finish(&mut self) {

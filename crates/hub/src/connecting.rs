@@ -18,6 +18,14 @@ use crate::session::Session;
 use crate::work::Ended;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
+    /// Draws random numbers and seals a token for nobody: their first use in a thread takes milliseconds. Call it once in
+    /// the thread that the hub will stay in, before there are clients.
+    pub fn warm_up(&self) {
+        let mut session = SessionId([0; 16]);
+        rand::rng().fill_bytes(&mut session.0);
+        let _ = self.seal(session, Identity::default());
+    }
+
     pub(crate) fn connect(&mut self, ticket: Ticket, token: Option<&str>, resume: Option<&str>) -> Stage {
         let now = self.unix_seconds();
         let resumable = resume.and_then(|resume| self.resume_key.open(resume, now));

@@ -288,6 +288,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         Counters { connections: self.connections.len() as u64, channels, ..self.counters.clone() }
     }
 
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
     /// Whether no connection is left.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()

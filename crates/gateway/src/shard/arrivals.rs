@@ -5,13 +5,12 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use mio::Token;
-use mio::net::TcpStream;
 use slab::Slab;
 use tokio::time::Instant;
 
-use super::{ARRIVALS_PER_TURN, Shard};
+use super::Shard;
 use crate::answer::{Answer, Refused};
-use crate::listener::{Arrival, Place};
+use crate::listener::{Arrival, Visitor};
 use crate::stream::Stream;
 use crate::tls::Session;
 
@@ -38,11 +37,7 @@ pub(super) struct Arriving {
     serial: u64,
     deadline: Instant,
     pub(super) stage: Stage,
-    pub(super) accepted: Instant,
-    pub(super) proxied: bool,
-    pub(super) place: Place,
-    /// What it will be told, whatever it asks for.
-    pub(super) refused: Option<Box<Refused>>,
+    pub(super) visitor: Visitor,
     /// Among the shard's sockets.
     pub(super) watched: bool,
 }
@@ -95,14 +90,11 @@ impl ArrivingSockets {
         self.slab.try_remove(index)
     }
 
-    /// Its time runs since it was accepted, however long it has waited for the shard.
-    fn insert(&mut self, arrival: Arrival, stage: Stage) -> usize {
+    /// Its time runs since it was accepted.
+    pub(super) fn insert(&mut self, visitor: Visitor, stage: Stage) -> usize {
         self.next_serial += 1;
-        let Arrival { accepted, proxied, place, refused, .. } = arrival;
-        let (serial, refused) = (self.next_serial, refused.map(Box::new));
-        let arriving =
-            Arriving { serial, deadline: accepted, stage, accepted, proxied, place, refused, watched: false };
-        let index = self.slab.insert(arriving);
+        let (serial, accepted) = (self.next_serial, visitor.accepted);
+        let index = self.slab.insert(Arriving { serial, deadline: accepted, stage, visitor, watched: false });
         self.start_timer(index, accepted);
         index
     }
@@ -132,37 +124,26 @@ impl ArrivingSockets {
 }
 
 impl Shard {
-    pub(super) fn take_arrivals(&mut self, first: Arrival) {
-        self.take_arrival(first);
-        for _ in 1..ARRIVALS_PER_TURN {
-            let Ok(next) = self.arrivals.try_recv() else { return };
-            self.take_arrival(next);
+    pub(super) fn take_arrival(&mut self, arrival: Arrival) {
+        let Arrival { stream, secure, visitor } = arrival;
+        if !secure {
+            return self.greet(Stream::Plain(stream), visitor);
         }
-    }
-
-    fn take_arrival(&mut self, mut arrival: Arrival) {
-        let Some(stream) = arrival.stream.take().map(TcpStream::from_std) else { return };
-        let stage = match (arrival.secure, &self.securing) {
-            (false, _) => Stage::Asking { stream: Stream::Plain(stream), request: Vec::new() },
-            (true, Some(securing)) => match securing.begin(stream) {
-                Ok(session) => Stage::Securing(session),
-                Err(error) => return tracing::error!(%error, "a TLS handshake cannot begin"),
-            },
-            // No such listener, no such arrival.
-            (true, None) => return,
-        };
-        let is_plain = matches!(stage, Stage::Asking { .. });
-        let index = self.arriving.insert(arrival, stage);
-        // Often the whole request is there already, and the socket never watched as one that arrives.
-        if is_plain && self.advance(index) == After::Watch {
-            self.watch(index);
-        } else if !is_plain && self.watch(index) == After::Watch {
-            self.advance(index);
+        // No such listener, no such arrival.
+        let Some(securing) = &self.securing else { return };
+        match securing.begin(stream) {
+            Ok(session) => {
+                let index = self.arriving.insert(visitor, Stage::Securing(session));
+                if self.watch(index) == After::Watch {
+                    self.advance(index);
+                }
+            }
+            Err(error) => tracing::error!(%error, "a TLS handshake cannot begin"),
         }
     }
 
     /// Where it does not work the socket is closed.
-    fn watch(&mut self, index: usize) -> After {
+    pub(super) fn watch(&mut self, index: usize) -> After {
         let Some(arriving) = self.arriving.slab.get_mut(index) else { return After::Gone };
         let tcp = match &mut arriving.stage {
             Stage::Securing(session) | Stage::Queued(session) => session.tcp(),
@@ -228,15 +209,17 @@ mod tests {
 
     use super::*;
     use crate::capacity::Capacity;
+    use crate::listener::Place;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
 
     fn arrived(sockets: &mut ArrivingSockets, accepted: Instant) -> usize {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let stream = TcpStream::from_std(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stream = Stream::Plain(mio::net::TcpStream::from_std(stream));
         let place = Place::new(Capacity::new(1).take().unwrap(), None);
-        let arrival = Arrival { stream: None, accepted, secure: false, proxied: false, place, refused: None };
-        sockets.insert(arrival, Stage::Asking { stream: Stream::Plain(stream), request: Vec::new() })
+        let visitor = Visitor { accepted, proxied: false, place, refused: None };
+        sockets.insert(visitor, Stage::Asking { stream, request: Vec::new() })
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The opening request: read, judged, and turned into a connection of the hub or an answer.
 
-use std::io::IoSlice;
+use std::sync::Arc;
 
 use mio::Token;
 use tokio::time::Instant;
@@ -8,8 +8,10 @@ use ullim_hub::ConnectionId;
 
 use super::Shard;
 use super::arrivals::{After, Arriving, Stage};
+use crate::address::Addresses;
 use crate::answer::{Answer, Refused, answer};
-use crate::handshake::{Accepted, Opening, open};
+use crate::handshake::{Accepted, Opening, Rules, open};
+use crate::listener::Visitor;
 use crate::socket::Socket;
 use crate::stream::{Stream, Taken};
 
@@ -17,6 +19,31 @@ use crate::stream::{Stream, Taken};
 const READS: usize = 64;
 
 impl Shard {
+    /// Reads what an accepted socket has sent so far. Often that is the whole request, and the socket never becomes one
+    /// that arrives.
+    pub(super) fn greet(&mut self, mut stream: Stream, mut visitor: Visitor) {
+        let count = match stream.read(&mut self.buffer) {
+            Ok(Taken::Bytes { count, .. }) => count,
+            Ok(Taken::Nothing) => 0,
+            Ok(Taken::End) | Err(_) => return,
+        };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let opening = match count {
+            0 => Opening::Incomplete,
+            _ => judge(&buffer[..count], &mut visitor, &self.rules, &self.addresses),
+        };
+        if let Opening::Accepted(accepted) = opening {
+            self.welcome(stream, visitor, &accepted, false, &mut buffer[..count]);
+            self.buffer = buffer;
+            return;
+        }
+        let index = self.arriving.insert(visitor, Stage::Asking { stream, request: buffer[..count].to_vec() });
+        self.buffer = buffer;
+        if self.reply(index, opening) == After::Watch {
+            self.watch(index);
+        }
+    }
+
     /// Reads on.
     pub(super) fn read_request(&mut self, index: usize) -> After {
         for _ in 0..READS {
@@ -35,17 +62,12 @@ impl Shard {
             if before > 0 && request.len() <= self.rules.header_bytes && !may_end(request, before) {
                 continue;
             }
-            match self.judge(index) {
-                Opening::Incomplete => {}
-                Opening::Refused(refused) => return self.refuse(index, refused),
-                Opening::Accepted(accepted) => {
-                    self.accept(index, accepted);
-                    return After::Gone;
-                }
-                Opening::Plain(request) => {
-                    let answer = answer(&request, &self.pages);
-                    return self.begin_answer(index, answer);
-                }
+            let opening = match self.draining {
+                Some(_) => Opening::Refused(Refused::draining()),
+                None => judge(request, &mut arriving.visitor, &self.rules, &self.addresses),
+            };
+            if opening != Opening::Incomplete {
+                return self.reply(index, opening);
             }
         }
         // It comes faster than it is read, and is no request.
@@ -53,50 +75,32 @@ impl Shard {
         After::Gone
     }
 
-    fn judge(&mut self, index: usize) -> Opening {
-        let Some(arriving) = self.arriving.slab.get_mut(index) else { return Opening::Incomplete };
-        let Stage::Asking { request, .. } = &arriving.stage else { return Opening::Incomplete };
-        if self.draining.is_some() {
-            return Opening::Refused(Refused::draining());
-        }
-        let opening = open(request, &self.rules, arriving.proxied);
-        if opening == Opening::Incomplete {
-            return opening;
-        }
-        // An answer is read by a client that has sent its request, not before.
-        if let Some(refused) = arriving.refused.take() {
-            return Opening::Refused(*refused);
-        }
-        let client = match &opening {
-            Opening::Accepted(Accepted { client, .. }) => *client,
-            Opening::Plain(request) => request.client,
-            Opening::Incomplete | Opening::Refused(_) => None,
-        };
-        match client.map(|client| self.addresses.enter(client)).transpose() {
-            Ok(lease) => {
-                if let Some(lease) = lease {
-                    arriving.place.set_lease(lease);
-                }
-                opening
+    fn reply(&mut self, index: usize, opening: Opening) -> After {
+        match opening {
+            Opening::Incomplete => After::Watch,
+            Opening::Refused(refused) => self.refuse(index, refused),
+            Opening::Plain(request) => {
+                let answer = answer(&request, &self.pages);
+                self.begin_answer(index, answer)
             }
-            Err(_) => Opening::Refused(Refused::too_many()),
+            Opening::Accepted(accepted) => {
+                if let Some(arriving) = self.arriving.remove(index)
+                    && let Arriving { stage: Stage::Asking { stream, mut request }, visitor, watched, .. } = arriving
+                {
+                    self.welcome(stream, visitor, &accepted, watched, &mut request);
+                }
+                After::Gone
+            }
         }
     }
 
-    fn accept(&mut self, index: usize, accepted: Accepted) {
-        let Some(arriving) = self.arriving.remove(index) else { return };
-        let Arriving { stage: Stage::Asking { mut stream, mut request }, place, watched, .. } = arriving else {
-            return;
-        };
-        // An empty socket takes 200 bytes at once; if not, the client is beyond help.
-        let response = [IoSlice::new(&accepted.response)];
-        if !matches!(stream.write(&response), Ok(written) if written == accepted.response.len()) {
-            return;
-        }
-        self.handshake_duration.record(arriving.accepted.elapsed(), 1);
+    /// Makes a connection of a socket. The answer to its request goes out with those to the commands that came with it.
+    fn welcome(&mut self, stream: Stream, visitor: Visitor, accepted: &Accepted, watched: bool, request: &mut [u8]) {
+        self.handshake_duration.record(visitor.accepted.elapsed(), 1);
         let decrypted = matches!(stream, Stream::Tls(_));
-        let id = self.hub.open(Socket::new(stream, place), accepted.wire);
+        let id = self.hub.open(Socket::new(stream, visitor.place), accepted.wire);
         if self.watch_connection(id, watched) {
+            self.hub.send_own(id, |out| out.extend_from_slice(&accepted.response));
             self.feed(id, &mut request[accepted.request_bytes..]);
             if decrypted {
                 // What came with the request and is decrypted makes no event.
@@ -161,6 +165,32 @@ impl Shard {
         }
         self.arriving.remove(index);
         After::Gone
+    }
+}
+
+/// Judges what has come of a request, and whether there is room for the client that a proxy speaks for.
+fn judge(request: &[u8], visitor: &mut Visitor, rules: &Rules, addresses: &Arc<Addresses>) -> Opening {
+    let opening = open(request, rules, visitor.proxied);
+    if opening == Opening::Incomplete {
+        return opening;
+    }
+    // An answer is read by a client that has sent its request, not before.
+    if let Some(refused) = visitor.refused.take() {
+        return Opening::Refused(*refused);
+    }
+    let client = match &opening {
+        Opening::Accepted(Accepted { client, .. }) => *client,
+        Opening::Plain(request) => request.client,
+        Opening::Incomplete | Opening::Refused(_) => None,
+    };
+    match client.map(|client| addresses.enter(client)).transpose() {
+        Ok(lease) => {
+            if let Some(lease) = lease {
+                visitor.place.set_lease(lease);
+            }
+            opening
+        }
+        Err(_) => Opening::Refused(Refused::too_many()),
     }
 }
 

@@ -37,6 +37,16 @@ impl Sockets {
         self.0.get_ref().registry().reregister(socket, token, BOTH)
     }
 
+    /// Watches a listener. Connections that wait already make an event.
+    pub(super) fn listen(&self, listener: &mut impl Source, token: Token) -> io::Result<()> {
+        self.0.get_ref().registry().register(listener, token, mio::Interest::READABLE)
+    }
+
+    /// Watches a socket or a listener no longer.
+    pub(super) fn forget(&self, source: &mut impl Source) -> io::Result<()> {
+        self.0.get_ref().registry().deregister(source)
+    }
+
     /// Waits until there are events.
     pub(super) async fn ready(&self) {
         // It fails when the runtime ends, and nobody waits then.
