@@ -26,6 +26,7 @@ mod resp;
 mod socket;
 mod subscription;
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -116,13 +117,33 @@ pub fn check(config: &RedisConfig) -> Result<(), AddressError> {
     WireNames::new(&config.prefix).map(drop)
 }
 
+/// Why the broker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address of Redis cannot be used.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The subscription link has no thread.
+    #[error("cannot start the thread of the subscription link")]
+    Thread(#[source] io::Error),
+}
+
+/// Runs `link` to its end on a thread and a runtime that are its own. From Redis to a shard a publication then wakes
+/// nobody else: a runtime of several threads wakes a second one as soon as the first has something to do. And no shard
+/// that is busy keeps the link from being read.
+fn on_thread(name: &str, link: impl Future<Output = ()> + Send + 'static) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(link))?;
+    Ok(())
+}
+
 impl RedisBroker {
     /// Starts the links in the background; whether Redis is there is a matter of [`status`](Broker::status). Logs when
     /// a link breaks and when it is back.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub fn start(config: &Config, rules: PayloadRules) -> Result<Arc<Self>, AddressError> {
+    pub fn start(config: &Config, rules: PayloadRules) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
         let shared = Arc::new(Shared {
             address: Address::parse(&config.redis.url)?,
@@ -142,7 +163,8 @@ impl RedisBroker {
         });
         let stop = CancellationToken::new();
         let links = TaskTracker::new();
-        links.spawn(subscription::run(Arc::clone(&shared), stop.clone()));
+        let subscription = links.track_future(subscription::run(Arc::clone(&shared), stop.clone()));
+        on_thread("ullim-link", subscription).map_err(StartError::Thread)?;
         links.spawn(command::run(Arc::clone(&shared), stop.clone()));
         links.spawn(presence::run(Arc::clone(&shared), stop.clone()));
         links.close();
