@@ -249,21 +249,24 @@ impl Interest {
         Some((channel.clone(), entry.link))
     }
 
-    /// The channel's name, and who has joined it, if some shard has.
-    pub(crate) fn heard(&self, channel: &str) -> Option<(ChannelName, ShardSet)> {
-        let (channel, entry) = self.channels.get_key_value(channel)?;
-        (!entry.joined.is_empty()).then(|| (channel.clone(), entry.joined))
-    }
-
-    /// Lays what came on a channel ready for those who [have joined it](Self::heard). It has to be
-    /// [delivered](Self::deliver) before the lock around this is given up.
-    pub(crate) fn lay_ready(&mut self, joined: ShardSet, item: Relayed) {
-        self.shards.lay_ready(joined, item);
-    }
-
-    /// Queues all that lies ready.
-    pub(crate) fn deliver(&mut self) -> Delivered {
-        self.shards.deliver()
+    /// Takes what came on channels, in order, and queues what `make` makes of it for each shard that has joined the
+    /// channel. What came on a channel that nobody hears, as one that is cooling down, is dropped.
+    pub(crate) fn route<M>(
+        &mut self,
+        messages: &mut Vec<(&str, M)>,
+        mut make: impl FnMut(ChannelName, M) -> Relayed,
+    ) -> Delivered {
+        let Self { channels, shards, .. } = self;
+        // First all are found, then all are made: the processor fetches what it needs of one channel while it looks
+        // for the next. Among many thousand channels that halves the time.
+        let find = |(name, _): &(&str, M)| channels.get_key_value(*name).filter(|(_, entry)| !entry.joined.is_empty());
+        let found: Vec<_> = messages.iter().map(find).collect();
+        for ((_, message), found) in messages.drain(..).zip(found) {
+            if let Some((channel, entry)) = found {
+                shards.lay_ready(entry.joined, make(channel.clone(), message));
+            }
+        }
+        shards.deliver()
     }
 
     /// Queues `item` for every shard.

@@ -212,10 +212,8 @@ impl World {
                 let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
                 let published = Window::at(published);
                 let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
-                if let Some((_, joined)) = self.interest.heard(channel.as_str()) {
-                    self.interest.lay_ready(joined, Relayed::Publication(Arc::new(routed)));
-                    self.interest.deliver();
-                }
+                let mut messages = vec![(channel.as_str(), routed)];
+                self.interest.route(&mut messages, |_, routed| Relayed::Publication(Arc::new(routed)));
             }
             Reply::Pong(at) => self.proven = at,
         }

@@ -97,6 +97,23 @@ fn requests_come_in_order_and_in_batches() {
 }
 
 #[test]
+fn what_came_at_once_is_queued_in_order_for_those_who_have_joined() {
+    let mut table = table(2);
+    table.join(0, "a");
+    table.join(0, "b");
+    table.subscribe(1, "b");
+    assert_eq!(table.told(1), ["joined b"]);
+    table.join(0, "cooling");
+    table.unsubscribe(0, "cooling", secs(0));
+    let mut came = vec![("b", 1), ("cooling", 2), ("a", 3), ("unknown", 4), ("b", 5)];
+    let make = |channel, at| Relayed::Gap(channel, Gap { from: at, to: at, reason: GapReason::Undecodable });
+    assert_eq!(table.interest.route(&mut came, make), Delivered { gaps: 5, dropped: 0 });
+    assert!(came.is_empty());
+    assert_eq!(table.told(0), ["b gap 1-1", "a gap 3-3", "b gap 5-5"]);
+    assert_eq!(table.told(1), ["b gap 1-1", "b gap 5-5"]);
+}
+
+#[test]
 fn a_channel_without_shards_cools_down_and_is_left() {
     let mut table = table(1);
     table.join(0, "a");

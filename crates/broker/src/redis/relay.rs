@@ -87,13 +87,11 @@ impl<'a> Batch<'a> {
 
     /// Hands all that was taken to the shards.
     pub(super) fn deliver(&mut self) {
-        let Some(Times { published, .. }) = self.times else { return };
+        let Some(Times { published, .. }) = self.times.filter(|_| !self.messages.is_empty()) else { return };
         let (shared, mut heard, mut received, mut undecodable) = (self.shared, false, 0, 0);
-        let mut interest = shared.interest();
-        for (name, decoded) in self.messages.drain(..) {
-            // Nobody hears a channel that is cooling down.
-            let Some((channel, joined)) = interest.heard(name) else { continue };
-            let item = match decoded {
+        let delivered = shared.interest().route(&mut self.messages, |channel, decoded| {
+            heard = true;
+            match decoded {
                 Ok(Decoded::Publication { publication, exclude }) => {
                     received += 1;
                     Relayed::Publication(Arc::new(Routed { channel, publication, exclude, published }))
@@ -105,12 +103,8 @@ impl<'a> Batch<'a> {
                     let gap = Gap { from: published.from, to: published.to, reason: GapReason::Undecodable };
                     Relayed::Gap(channel, gap)
                 }
-            };
-            interest.lay_ready(joined, item);
-            heard = true;
-        }
-        let delivered = interest.deliver();
-        drop(interest);
+            }
+        });
         let tally = &shared.tally;
         if heard {
             tally.heard(self.read);

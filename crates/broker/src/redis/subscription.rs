@@ -1,5 +1,6 @@
 //! The subscription link: a connection that carries SUBSCRIBE, UNSUBSCRIBE and PING, and nothing else. It does what the
-//! table of interest asks for, and tells the table what Redis confirmed and when the link broke.
+//! table of interest asks for, and tells the table what Redis confirmed and when the link broke. It has a thread of its
+//! own, and never waits for a shard.
 
 use std::sync::Arc;
 
