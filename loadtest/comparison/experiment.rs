@@ -140,7 +140,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             quick_seconds: 2.0,
             runs: 5,
             contestants: vec![
-                FLOOR,
+                // It knows no channels: what is for those who stay would go to everybody.
+                FLOOR.with(FLOOR.label, "--no-cut"),
                 JSON,
                 NCHAN.at_most(1),
                 SOCKET_IO.at_most(3),
@@ -175,8 +176,9 @@ pub(crate) fn all() -> Vec<Experiment> {
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
-                FLOOR.in_environment(routed),
-                BATCHED.in_environment(routed),
+                // Its connections are known by the order in which they were let in.
+                FLOOR.in_environment(routed).with(FLOOR.label, "--in-flight 1"),
+                BATCHED.in_environment(routed).with(BATCHED.label, "--in-flight 1"),
                 JSON,
                 SOCKET_IO.at_most(3),
                 CENTRIFUGO.at_most(3),

@@ -20,10 +20,13 @@ const ACCEPTED_AT_ONCE: usize = 64;
 pub(crate) struct Connections {
     epoll: OwnedFd,
     slots: Slab<Connection>,
-    /// The slots in the order in which they came, if they are told apart.
+    /// The slots in the order in which they were let in, if they are told apart.
     in_order: Option<Vec<Option<u32>>>,
     scratch: Vec<u8>,
 }
+
+/// Of one that has not been let in.
+const NO_NUMBER: u32 = u32::MAX;
 
 #[derive(Debug)]
 struct Connection {
@@ -71,19 +74,14 @@ impl Connections {
         let slot = self.slots.vacant_entry();
         let key = slot.key();
         epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(key as u64), epoll::EventFlags::IN)?;
-        let mut number = 0;
-        if let Some(in_order) = &mut self.in_order {
-            number = u32::try_from(in_order.len())?;
-            in_order.push(Some(u32::try_from(key)?));
-        }
-        slot.insert(Connection { socket, number, busy: Some(Box::new(Busy::Request(Vec::new()))) });
+        slot.insert(Connection { socket, number: NO_NUMBER, busy: Some(Box::new(Busy::Request(Vec::new()))) });
         Ok(())
     }
 
     fn remove(&mut self, key: usize) {
         let connection = self.slots.remove(key);
         if let Some(in_order) = &mut self.in_order {
-            in_order[connection.number as usize] = None;
+            in_order.get_mut(connection.number as usize).map(Option::take);
         }
     }
 
@@ -118,6 +116,10 @@ impl Connections {
             Handshake::Refused => self.remove(key),
             Handshake::Accepted(answer) => {
                 connection.busy = None;
+                if let Some(in_order) = &mut self.in_order {
+                    connection.number = in_order.len() as u32;
+                    in_order.push(Some(key as u32));
+                }
                 self.write(key, &answer);
             }
         }

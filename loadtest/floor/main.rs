@@ -33,7 +33,7 @@ struct Options {
     /// Take all messages that wait, join them, and write once to each connection.
     #[arg(long)]
     batched: bool,
-    /// What is published on `floor:…K` goes only to the connection number K / N, in the order in which they came.
+    /// What is published on `floor:…K` goes only to the connection number K / N, in the order in which they were let in.
     #[arg(long, value_name = "N")]
     per_connection: Option<NonZeroU32>,
 }

@@ -9,6 +9,10 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+/// How many connections come from one address. Its ports are not used up by far: where they are half used up, the system
+/// needs long to find a free one.
+const FROM_EACH: usize = 4_000;
+
 /// A client's end of a connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -23,18 +27,21 @@ pub enum Stream {
 pub struct Connector {
     /// Where to.
     pub address: SocketAddr,
-    /// Where from, on loopback: there are fewer than 30,000 ports for each address.
-    pub source: Option<Ipv4Addr>,
+    /// Where the first few thousand come from, if the server is on loopback.
+    pub source: Ipv4Addr,
     /// None without TLS.
     pub tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 impl Connector {
-    /// Begins a connection.
-    pub fn connect(&self) -> io::Result<Stream> {
-        let tcp = match self.source {
-            None => TcpStream::connect(self.address)?,
-            Some(source) => connect_from(source, self.address)?,
+    /// Begins the connection with this number.
+    pub fn connect(&self, number: usize) -> io::Result<Stream> {
+        let tcp = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_loopback() => {
+                let further = u32::try_from(number / FROM_EACH).unwrap_or(0);
+                connect_from(Ipv4Addr::from_bits(self.source.to_bits() + further), self.address)?
+            }
+            _ => TcpStream::connect(self.address)?,
         };
         Ok(match &self.tls {
             None => Stream::Plain(tcp),

@@ -55,6 +55,7 @@ pub struct Swarm {
     in_flight: usize,
     most_in_flight: usize,
     retry: bool,
+    lazy: Duration,
     ready: usize,
     lost: u64,
     failures: BTreeMap<String, u64>,
@@ -91,12 +92,19 @@ impl Swarm {
             in_flight: 0,
             most_in_flight: in_flight,
             retry: false,
+            lazy: Duration::ZERO,
             ready: 0,
             lost: 0,
             failures: BTreeMap::new(),
             connecting: ledger::histogram(),
             bytes: 0,
         })
+    }
+
+    /// Leaves the sockets alone for so long after something was read from them. A read costs much less when more is
+    /// there, and a server need not wake who is not waiting.
+    pub fn set_lazy(&mut self, lazy: Duration) {
+        self.lazy = lazy;
     }
 
     /// How many connections are subscribed.
@@ -184,7 +192,22 @@ impl Swarm {
             }
         }
         self.buffer = buffer;
-        self.publish_due()
+        self.publish_due()?;
+        self.rest(events.iter().count());
+        Ok(())
+    }
+
+    /// Waits for more to come, but not beyond the next publication, and not while connecting: answers are awaited then.
+    fn rest(&self, events: usize) {
+        if events == 0 || events == EVENTS || self.lazy.is_zero() || self.in_flight > 0 {
+            return;
+        }
+        let now = clock::now();
+        let next = self.schedules.iter().filter_map(|schedule| schedule.next_look(now)).min();
+        let until_next = next.map_or(self.lazy, |next| Duration::from_nanos(next.saturating_sub(now)));
+        if until_next >= self.lazy {
+            std::thread::sleep(self.lazy);
+        }
     }
 
     fn publish_due(&mut self) -> anyhow::Result<()> {

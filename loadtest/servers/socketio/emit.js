@@ -5,7 +5,8 @@ import { createInterface } from "node:readline";
 import { Emitter } from "@socket.io/redis-emitter";
 import { createClient } from "redis";
 
-const client = createClient({ url: `redis://${process.argv[2]}` });
+// Its default gives a command five seconds, which is not enough for those behind a burst.
+const client = createClient({ url: `redis://${process.argv[2]}`, commandOptions: { timeout: 600_000 } });
 client.on("error", (error) => {
   console.error(error);
   process.exit(1);

@@ -54,7 +54,7 @@ impl Idle {
         let mut followers = Vec::new();
         stage.connect_all()?;
         for number in 1..self.processes {
-            followers.push(Follower::start(own, Ipv4Addr::new(127, 0, 0, 1 + number as u8))?);
+            followers.push(Follower::start(own, Ipv4Addr::new(127, 0, number as u8, 1))?);
             stage.add_connections(own);
         }
         if self.follow {

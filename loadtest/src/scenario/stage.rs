@@ -29,6 +29,12 @@ const PROBING: Duration = Duration::from_secs(60);
 /// How often those who have heard nothing get another chance.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
+/// With fewer connections nothing is gained by laziness.
+const LAZY_FROM: usize = 100;
+
+/// See [`Options::lazy`].
+const LAZY_MICROS: u64 = 200;
+
 /// A generator that needs more than this part of what the server needs is in its way.
 const TOO_MUCH: f64 = 0.6;
 
@@ -53,9 +59,14 @@ pub struct Options {
     /// How many connections may be under way at a time.
     #[arg(long, default_value_t = 256)]
     pub in_flight: usize,
-    /// Where connections come from, on a loopback network: an address has fewer than 30,000 ports for each server.
+    /// The first address that connections come from, if the server is on loopback: the next few thousand come from the
+    /// next address, because finding a free port gets slow where most are taken.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub source: std::net::Ipv4Addr,
+    /// For how long the sockets are left alone after something was read from them, in microseconds, so that more is
+    /// there when they are looked at. By default 200 with 100 connections and more, else 0.
     #[arg(long)]
-    pub source: Option<std::net::Ipv4Addr>,
+    pub lazy: Option<u64>,
     /// Writes the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -109,6 +120,8 @@ impl Stage {
             Ledger::new(crew.subscriptions(), crew.observed()),
             options.in_flight,
         )?;
+        let lazy = options.lazy.unwrap_or(if crew.connections() < LAZY_FROM { 0 } else { LAZY_MICROS });
+        swarm.set_lazy(Duration::from_micros(lazy));
         swarm.set_publisher(publisher)?;
         let before = (!options.pid.is_empty()).then(|| Sample::of(&options.pid)).transpose()?;
         let report = Report {

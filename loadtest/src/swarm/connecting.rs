@@ -65,7 +65,7 @@ impl Swarm {
             let Some(index) = self.waiting.pop_front() else { return };
             let plan = &self.plans[index];
             self.in_flight += 1;
-            let connected = self.connectors[plan.endpoint].connect().and_then(|mut stream| {
+            let connected = self.connectors[plan.endpoint].connect(index).and_then(|mut stream| {
                 if plan.stalled {
                     stream.narrow();
                 }
