@@ -322,9 +322,10 @@ impl Stage {
         self.report.warnings.push(warning);
     }
 
-    /// The end.
+    /// The end. Everybody is cut, so that no port is kept busy for the next run.
     pub fn finish(mut self) -> Report {
         self.progress.finish_and_clear();
+        self.swarm.cut(0..self.crew.connections());
         self.report.lost_connections = self.swarm.lost();
         let failures: Vec<_> = self.swarm.failures().iter().map(|(why, count)| format!("{count} × {why}")).collect();
         self.report.warnings.extend(failures);
