@@ -66,11 +66,15 @@ const SOCKET_IO: Contestant = contestant("Socket.IO", "socketio");
 const CENTRIFUGO: Contestant = contestant("Centrifugo", "centrifugo");
 const SOCKUDO: Contestant = contestant("Sockudo", "sockudo");
 
+/// More runs of a peer tell nothing more: it is not near.
+const PEER_RUNS: usize = 3;
+
 /// The servers that others have made.
 pub(crate) const PEERS: [&str; 4] = [NCHAN.label, SOCKET_IO.label, CENTRIFUGO.label, SOCKUDO.label];
 
 fn with_peers(own: &[Contestant]) -> Vec<Contestant> {
-    own.iter().chain(&[NCHAN, SOCKET_IO, CENTRIFUGO, SOCKUDO]).cloned().collect()
+    let peers = [NCHAN, SOCKET_IO, CENTRIFUGO, SOCKUDO].map(|peer| peer.at_most(PEER_RUNS));
+    own.iter().cloned().chain(peers).collect()
 }
 
 /// All of them, in the order of the page.
@@ -84,8 +88,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "fanout-1000",
             title: "1,000 subscribers, 50 messages a second",
             scenario: "fanout",
-            arguments: "--subscribers 1000 --rate 50 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--subscribers 1000 --rate 50 --warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: with_peers(&[FLOOR, JSON, MSGPACK, TLS]),
@@ -95,8 +99,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "fanout-5000",
             title: "5,000 subscribers, 10 messages a second",
             scenario: "fanout",
-            arguments: "--subscribers 5000 --rate 10 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--subscribers 5000 --rate 10 --warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: with_peers(&[FLOOR, JSON, MSGPACK]),
@@ -123,7 +127,7 @@ pub(crate) fn all() -> Vec<Experiment> {
             runs: 5,
             contestants: vec![
                 JSON,
-                TLS.with(TLS.label, "--seconds 26"),
+                TLS.with(TLS.label, "--seconds 15"),
                 NCHAN.with(NCHAN.label, "--seconds 10").at_most(1),
                 SOCKET_IO.with(SOCKET_IO.label, "--seconds 10").at_most(1),
                 CENTRIFUGO.with(CENTRIFUGO.label, "--seconds 10").at_most(1),
@@ -144,9 +148,9 @@ pub(crate) fn all() -> Vec<Experiment> {
                 FLOOR.with(FLOOR.label, "--no-cut"),
                 JSON,
                 NCHAN.at_most(1),
-                SOCKET_IO.at_most(3),
-                CENTRIFUGO.at_most(3),
-                SOCKUDO.at_most(3),
+                SOCKET_IO.at_most(PEER_RUNS),
+                CENTRIFUGO.at_most(PEER_RUNS),
+                SOCKUDO.at_most(PEER_RUNS),
             ],
             unit: "connection",
         },
@@ -171,8 +175,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "channels",
             title: "20,000 channels with one subscriber each, 20,000 messages a second",
             scenario: "channels",
-            arguments: "--connections 200 --per-connection 100 --rate 20000 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--connections 200 --per-connection 100 --rate 20000 --warm-up 1 --seconds SECONDS",
+            seconds: 6.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -180,9 +184,9 @@ pub(crate) fn all() -> Vec<Experiment> {
                 FLOOR.in_environment(routed).with(FLOOR.label, "--in-flight 1"),
                 BATCHED.in_environment(routed).with(BATCHED.label, "--in-flight 1"),
                 JSON,
-                SOCKET_IO.at_most(3),
-                CENTRIFUGO.at_most(3),
-                SOCKUDO.at_most(3),
+                SOCKET_IO.at_most(1),
+                CENTRIFUGO.at_most(PEER_RUNS),
+                SOCKUDO.at_most(PEER_RUNS),
             ],
             unit: "message",
         },
@@ -190,8 +194,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "cluster",
             title: "Two nodes and Redis, 1,000 subscribers, 45 messages a second",
             scenario: "cluster",
-            arguments: "--subscribers 1000 --rate 45 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--subscribers 1000 --rate 45 --warm-up 1 --seconds SECONDS",
+            seconds: 6.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -208,8 +212,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "growth",
             title: "From 100 to 15,000 subscribers, 50,000 deliveries a second",
             scenario: "fanout",
-            arguments: "--seconds SECONDS",
-            seconds: 6.0,
+            arguments: "--warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -224,8 +228,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "many-channels",
             title: "1,000 subscribers of one channel, beside 100,000 others",
             scenario: "fanout",
-            arguments: "--subscribers 1000 --rate 50 --seconds SECONDS",
-            seconds: 6.0,
+            arguments: "--subscribers 1000 --rate 50 --warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -238,8 +242,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "shards",
             title: "Two shards on one CPU, beside one",
             scenario: "fanout",
-            arguments: "--subscribers 1000 --rate 50 --seconds SECONDS",
-            seconds: 6.0,
+            arguments: "--subscribers 1000 --rate 50 --warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -253,8 +257,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             title: "A lone publication to one idle subscriber",
             scenario: "fanout",
             arguments: "--subscribers 1 --rate 100 --warm-up 1 --seconds SECONDS",
-            seconds: 10.0,
-            quick_seconds: 5.0,
+            seconds: 8.0,
+            quick_seconds: 4.0,
             runs: 7,
             contestants: with_peers(&[FLOOR, JSON]),
             unit: "delivery",
@@ -263,8 +267,8 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "stalled",
             title: "1,000 subscribers, one of whom does not read",
             scenario: "fanout",
-            arguments: "--subscribers 999 --rate 30 --size 1024 --warm-up 6 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--subscribers 999 --rate 30 --size 1024 --warm-up 4 --seconds SECONDS",
+            seconds: 6.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
@@ -275,15 +279,15 @@ pub(crate) fn all() -> Vec<Experiment> {
         },
         Experiment {
             id: "hot",
-            title: "100 subscribers of a quiet channel, beside a hot one: 5,000 deliveries a second in messages to 500",
+            title: "100 subscribers of a quiet channel, beside a hot one with 40,000 deliveries a second",
             scenario: "fanout",
-            arguments: "--subscribers 100 --rate 50 --seconds SECONDS",
-            seconds: 8.0,
+            arguments: "--subscribers 100 --rate 50 --warm-up 1 --seconds SECONDS",
+            seconds: 6.0,
             quick_seconds: 4.0,
             runs: 5,
             contestants: vec![
                 JSON.with("Ullim, alone", ""),
-                JSON.with("Ullim, beside a hot channel", "--hot-subscribers 500 --hot-rate 100"),
+                JSON.with("Ullim, beside a hot channel", "--hot-subscribers 200 --hot-rate 200"),
             ],
             unit: "delivery",
         },

@@ -25,8 +25,8 @@ use connection::{Connection, Outcome};
 /// The most bytes of one read. One buffer serves all connections.
 const READ_BYTES: usize = 256 << 10;
 
-/// The most events of one look at the sockets.
-const EVENTS: usize = 1024;
+/// The most events of one look at the sockets: whoever connects must not keep the others waiting for long.
+const EVENTS: usize = 256;
 
 /// After how many events it is looked whether a publication is due.
 const EVENTS_BETWEEN: usize = 32;

@@ -57,7 +57,7 @@ pub struct Options {
     #[arg(long, default_value_t = 128)]
     pub size: usize,
     /// How many connections may be under way at a time.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 64)]
     pub in_flight: usize,
     /// The first address that connections come from, if the server is on loopback: the next few thousand come from the
     /// next address, because finding a free port gets slow where most are taken.
@@ -325,7 +325,9 @@ impl Stage {
     /// The end. Everybody is cut, so that no port is kept busy for the next run.
     pub fn finish(mut self) -> Report {
         self.progress.finish_and_clear();
-        self.swarm.cut(0..self.crew.connections());
+        if let Err(error) = self.swarm.cut(0..self.crew.connections()) {
+            self.warn(format!("{error:#}"));
+        }
         self.report.lost_connections = self.swarm.lost();
         let failures: Vec<_> = self.swarm.failures().iter().map(|(why, count)| format!("{count} × {why}")).collect();
         self.report.warnings.extend(failures);

@@ -75,7 +75,7 @@ impl Storm {
         stage.swarm.ledger.reset();
         stage.swarm.publish(vec![next])?;
         let begun = clock::now();
-        stage.swarm.cut(going.clone());
+        stage.swarm.cut(going.clone())?;
         // A server that is out of room for a moment may refuse some; they try again.
         stage.connect(going, true)?;
         let back = clock::elapsed(begun).as_secs_f64();
