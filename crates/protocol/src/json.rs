@@ -1,5 +1,7 @@
 //! What Ullim takes for a JSON value.
 
+mod plain;
+
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
@@ -11,7 +13,7 @@ pub fn check(bytes: &[u8]) -> bool {
     let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
         return false;
     };
-    serde_json::from_str::<Carried>(text).is_ok()
+    plain::is_plain(text) || serde_json::from_str::<Carried>(text).is_ok()
 }
 
 /// Visits every value, unlike serde's `IgnoredAny`, which serde_json skips over without a look at depth, escapes and
