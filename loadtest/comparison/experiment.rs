@@ -267,9 +267,9 @@ pub(crate) fn all() -> Vec<Experiment> {
             id: "stalled",
             title: "1,000 subscribers, one of whom does not read",
             scenario: "fanout",
-            arguments: "--subscribers 999 --rate 30 --size 1024 --warm-up 4 --seconds SECONDS",
-            seconds: 6.0,
-            quick_seconds: 4.0,
+            arguments: "--subscribers 999 --rate 30 --size 4096 --warm-up 1 --seconds SECONDS",
+            seconds: 12.0,
+            quick_seconds: 12.0,
             runs: 5,
             contestants: vec![
                 JSON.with("Ullim, all read", "--stalled 0"),

@@ -3,7 +3,7 @@
 use ullim_loadtest::report::Report;
 
 use crate::experiment::PEERS;
-use crate::results::{Figure, Results};
+use crate::results::{Figure, Outcome, Results};
 
 /// A goal and its figure.
 pub(crate) struct Goal {
@@ -23,6 +23,8 @@ pub(crate) enum Verdict {
     /// The median is; some runs are not.
     ReachedByMedian,
     Missed,
+    /// A run failed, lost connections or messages, or repeated them.
+    Doubtful,
     NotMeasured,
 }
 
@@ -32,6 +34,7 @@ impl Verdict {
             Self::Reached => "reached",
             Self::ReachedByMedian => "reached by the median",
             Self::Missed => "**missed**",
+            Self::Doubtful => "**doubtful**: see the runs",
             Self::NotMeasured => "not measured",
         }
     }
@@ -82,57 +85,64 @@ pub(crate) fn all(results: &Results) -> Vec<Goal> {
         results.paired(experiment, (one, other), value, |one, other| one / other)
     };
     let mut goals = Vec::new();
+    let mut add = |experiment, goal: Goal| goals.push(goal.judged_in(results, experiment));
     for (experiment, size) in [("fanout-1000", "1,000"), ("fanout-5000", "5,000")] {
         for (label, format) in [("Ullim", "JSON"), ("Ullim, MessagePack", "MessagePack")] {
             let text = format!("CPU per delivery to {size} subscribers, {format}");
-            goals.push(most(text, 1.10, "× the floor", 2, ratio(experiment, label, "floor", cpu)));
+            add(experiment, most(text, 1.10, "× the floor", 2, ratio(experiment, label, "floor", cpu)));
         }
     }
-    goals.push(most(
-        "a burst: lost, repeated or reordered",
-        0.0,
-        "messages",
-        0,
-        results.figure("burst", "Ullim", wrong),
-    ));
+    add(
+        "burst",
+        most("a burst: lost, repeated or reordered", 0.0, "messages", 0, results.figure("burst", "Ullim", wrong)),
+    );
     let batched = ratio("burst", "Ullim", "floor, batched", p99);
-    goals.push(most("a burst: p99 delay", 1.3, "× the batched floor", 2, batched));
+    add("burst", most("a burst: p99 delay", 1.3, "× the batched floor", 2, batched));
     let ahead = best_peer(results, "burst", |ours, theirs| theirs / ours);
-    goals.push(least("a burst: p99 delay of the best clustered peer", 25.0, "× ours", 0, ahead));
-    goals.push(most("resident, plain", 1.1, "KiB each", 2, results.figure("idle", "Ullim", kibibytes)));
-    goals.push(most("resident, TLS", 9.0, "KiB each", 2, results.figure("idle", "Ullim, TLS", kibibytes)));
-    goals.push(most("resident after a minute", 1.02, "× before", 3, results.figure("idle", "Ullim", growth)));
-    goals.push(most("CPU of an idle connection", 2.0, "µs/s", 2, results.figure("idle", "Ullim", cpu)));
+    add("burst", least("a burst: p99 delay of the best clustered peer", 25.0, "× ours", 0, ahead));
+    add("idle", most("resident, plain", 1.1, "KiB each", 2, results.figure("idle", "Ullim", kibibytes)));
+    add("idle", most("resident, TLS", 9.0, "KiB each", 2, results.figure("idle", "Ullim, TLS", kibibytes)));
+    add("idle", most("resident after a minute", 1.02, "× before", 3, results.figure("idle", "Ullim", growth)));
+    add("idle", most("CPU of an idle connection", 2.0, "µs/s", 2, results.figure("idle", "Ullim", cpu)));
     let text = "CPU per connection: handshake, token, subscription";
-    goals.push(most(text, 3.0, "× the floor's handshake", 2, ratio("storm", "Ullim", "floor", cpu)));
-    goals.push(most("15,000 that were cut are back", 5.0, "s", 2, results.figure("storm", "Ullim", back)));
-    goals.push(most("p99 delay of those who stayed", 2.0, "× before", 2, results.figure("storm", "Ullim", stayed)));
+    add("storm", most(text, 3.0, "× the floor's handshake", 2, ratio("storm", "Ullim", "floor", cpu)));
+    add("storm", most("15,000 that were cut are back", 5.0, "s", 2, results.figure("storm", "Ullim", back)));
+    add("storm", most("p99 delay of those who stayed", 2.0, "× before", 2, results.figure("storm", "Ullim", stayed)));
+    let text = "to those who stayed: lost, repeated or reordered";
+    add("storm", most(text, 0.0, "messages", 0, results.figure("storm", "Ullim", wrong)));
     let beyond = results.paired("channels", ("Ullim", "floor"), cpu, |ours, floor| ours - floor);
-    goals.push(most("20,000 channels: CPU per message beyond the floor's write", 3.0, "µs", 2, beyond));
-    goals.push(most(
-        "20,000 channels: lost, repeated or reordered",
-        0.0,
-        "messages",
-        0,
-        results.figure("channels", "Ullim", wrong),
-    ));
+    add("channels", most("20,000 channels: CPU per message beyond the floor's write", 3.0, "µs", 2, beyond));
+    add(
+        "channels",
+        most(
+            "20,000 channels: lost, repeated or reordered",
+            0.0,
+            "messages",
+            0,
+            results.figure("channels", "Ullim", wrong),
+        ),
+    );
     let cluster = ratio("cluster", "Ullim", "floor, one node", p99);
-    goals.push(most("two nodes: p99 delay", 1.5, "× the one-node floor", 2, cluster));
+    add("cluster", most("two nodes: p99 delay", 1.5, "× the one-node floor", 2, cluster));
     let peer = best_peer(results, "cluster", |ours, theirs| ours / theirs);
-    goals.push(most("two nodes: p99 delay", 1.0, "× the best peer's", 2, peer));
+    add("cluster", most("two nodes: p99 delay", 1.0, "× the best peer's", 2, peer));
     for size in ["100", "15000"] {
         let labels = (format!("Ullim, {size}"), format!("floor, {size}"));
         let figure = results.paired("growth", (&labels.0, &labels.1), cpu, |ours, floor| ours / floor);
-        goals.push(most(format!("CPU per delivery to {size} subscribers"), 1.10, "× the floor", 2, figure));
+        add("growth", most(format!("CPU per delivery to {size} subscribers"), 1.10, "× the floor", 2, figure));
     }
+    let shards = ratio("shards", "Ullim, 2 shards", "Ullim, 1 shard", cpu);
+    add("shards", most("CPU per delivery with two shards on one CPU", 1.1, "× with one shard", 2, shards));
     let many = ratio("many-channels", "Ullim, 100,001 channels", "Ullim, 1 channel", cpu);
-    goals.push(most("CPU per delivery beside 100,000 channels", 1.2, "× with one channel", 2, many));
-    goals.push(most("a lone publication: p50", 1.25, "× the floor", 2, ratio("lone", "Ullim", "floor", p50)));
-    goals.push(most("a lone publication: p99", 1.5, "× the floor", 2, ratio("lone", "Ullim", "floor", p99)));
+    add("many-channels", most("CPU per delivery beside 100,000 channels", 1.2, "× with one channel", 2, many));
+    add("lone", most("a lone publication: p50", 1.25, "× the floor", 2, ratio("lone", "Ullim", "floor", p50)));
+    add("lone", most("a lone publication: p99", 1.5, "× the floor", 2, ratio("lone", "Ullim", "floor", p99)));
     let stalled = ratio("stalled", "Ullim, one stalled", "Ullim, all read", p99);
-    goals.push(most("p99 delay beside a stalled reader", 1.5, "× without it", 2, stalled));
+    add("stalled", most("p99 delay beside a stalled reader", 1.5, "× without it", 2, stalled));
+    let closed = results.figure("stalled", "Ullim, one stalled", |report| Some(report.stalled_closed? as f64));
+    add("stalled", least("a stalled reader is closed, and keeps no memory", 1.0, "connection", 0, closed));
     let hot = ratio("hot", "Ullim, beside a hot channel", "Ullim, alone", p99);
-    goals.push(most("p99 delay beside a hot channel", 2.0, "× without it", 2, hot));
+    add("hot", most("p99 delay beside a hot channel", 2.0, "× without it", 2, hot));
     goals
 }
 
@@ -141,6 +151,19 @@ fn best_peer(results: &Results, experiment: &str, join: fn(f64, f64) -> f64) -> 
     let median = |peer: &&str| results.figure(experiment, peer, p99).map_or(f64::INFINITY, |figure| figure.median);
     let best = PEERS.iter().min_by(|one, other| median(one).total_cmp(&median(other)))?;
     results.paired(experiment, ("Ullim", best), p99, join)
+}
+
+impl Goal {
+    /// What was reached by runs that went wrong was not reached.
+    fn judged_in(self, results: &Results, experiment: &str) -> Self {
+        let own = results.runs.get(experiment).into_iter().flatten();
+        let mut own = own.filter(|(label, _)| label.starts_with("Ullim") || label.starts_with("floor"));
+        let is_doubtful = own.any(|(_, outcomes)| outcomes.iter().any(Outcome::is_doubtful));
+        match self.verdict {
+            Verdict::Reached | Verdict::ReachedByMedian if is_doubtful => Self { verdict: Verdict::Doubtful, ..self },
+            _ => self,
+        }
+    }
 }
 
 fn most(text: impl Into<String>, limit: f64, unit: &'static str, digits: usize, figure: Option<Figure>) -> Goal {
@@ -179,5 +202,18 @@ mod tests {
         assert_eq!(judged(&[1.0, 2.0, 3.0]), Verdict::ReachedByMedian);
         assert_eq!(judged(&[1.0, 3.0, 3.0]), Verdict::Missed);
         assert_eq!(judged(&[]), Verdict::NotMeasured);
+    }
+
+    #[test]
+    fn what_was_reached_by_runs_that_went_wrong_is_doubtful() {
+        let verdict = |outcome| {
+            let mut results = Results::default();
+            results.add("lone", "Ullim", outcome);
+            most("", 2.0, "", 0, Figure::of([1.0])).judged_in(&results, "lone").verdict
+        };
+        let report = |lost_connections| Outcome::Measured(Box::new(Report { lost_connections, ..Report::default() }));
+        assert_eq!(verdict(report(0)), Verdict::Reached);
+        assert_eq!(verdict(report(1)), Verdict::Doubtful);
+        assert_eq!(verdict(Outcome::Failed(String::new())), Verdict::Doubtful);
     }
 }

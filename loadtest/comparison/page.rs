@@ -117,11 +117,35 @@ fn table(page: &mut String, results: &Results, experiment: &Experiment, folder: 
     }
     let seconds = experiment.arguments(&experiment.contestants[0], false).join(" ");
     writeln!(page, "\n`ullim-loadtest {} {seconds}`\n", experiment.scenario)?;
+    for warning in warnings(results, experiment) {
+        writeln!(page, "* {warning}")?;
+    }
+    writeln!(page)?;
     for plot in plot::of(experiment.id) {
         let name = folder.file_name().unwrap_or_default().to_string_lossy();
         writeln!(page, "![{}]({name}/{}.svg)\n", plot.title, plot.name)?;
     }
     Ok(())
+}
+
+/// What the generator warned of, and in how many runs of whom.
+fn warnings(results: &Results, experiment: &Experiment) -> Vec<String> {
+    let mut lines = Vec::new();
+    for contestant in &experiment.contestants {
+        let reports = results.outcomes(experiment.id, contestant.label).iter().filter_map(Outcome::report);
+        let mut counts = std::collections::BTreeMap::<&str, (usize, &str)>::new();
+        for warning in reports.flat_map(|report| &report.warnings) {
+            // What comes before the figures is the same in each run.
+            let kind = warning.split(|sign: char| sign.is_ascii_digit()).next().unwrap_or_default();
+            let entry = counts.entry(kind).or_default();
+            *entry = (entry.0 + 1, warning);
+        }
+        lines.extend(counts.values().map(|(count, last)| match count {
+            1 => format!("{}, one run: {last}", contestant.label),
+            _ => format!("{}, {count} runs, such as: {last}", contestant.label),
+        }));
+    }
+    lines
 }
 
 fn row(

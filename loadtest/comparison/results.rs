@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use ullim_loadtest::report::Report;
+use ullim_loadtest::report::{Deliveries, Report};
 
 /// Everything that was measured.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -57,6 +57,18 @@ impl Outcome {
         match self {
             Self::Measured(report) => Some(report),
             Self::Skipped(_) | Self::Failed(_) => None,
+        }
+    }
+
+    /// Whether something went wrong, so that the figures may be too good.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        match self {
+            Self::Skipped(_) => false,
+            Self::Failed(_) => true,
+            Self::Measured(report) => {
+                let wrong = |deliveries: &Deliveries| deliveries.lost + deliveries.duplicates + deliveries.reordered;
+                report.lost_connections > 0 || report.deliveries.as_ref().map_or(0, wrong) > 0
+            }
         }
     }
 

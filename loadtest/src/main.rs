@@ -64,6 +64,9 @@ fn print(report: &Report) {
     println!("{}: {}", report.scenario, report.target);
     let line = |name: &str, value: String| println!("  {name:<22} {value}");
     line("connections", format!("{} of {}, {} lost", report.connected, report.connections, report.lost_connections));
+    if let Some(closed) = report.stalled_closed {
+        line("closed, not reading", closed.to_string());
+    }
     if let Some(connecting) = &report.connecting {
         line("connected", format!("{:.0} a second, {}", connecting.per_second, delays(&connecting.latency)));
         if let Some(back) = connecting.back_seconds {

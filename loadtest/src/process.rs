@@ -57,15 +57,18 @@ fn read(pid: u32) -> anyhow::Result<Sample> {
 fn split(user: u64, system: u64, sum: Option<f64>) -> (f64, f64) {
     let tick = rustix::param::clock_ticks_per_second() as f64;
     let (user, system) = (user as f64 / tick, system as f64 / tick);
-    match sum {
+    // Threads that have ended take their schedule with them, but not their ticks.
+    match sum.filter(|sum| sum + SLACK >= user + system) {
         Some(sum) if user + system > 0.0 => (sum * user / (user + system), sum * system / (user + system)),
         Some(sum) => (0.0, sum),
         None => (user, system),
     }
 }
 
-/// Seconds that the threads of a process have been on a CPU. None where the kernel does not say, or where threads have
-/// ended whose time is missing.
+/// How many seconds the ticks may be ahead of the scheduler, being rounded.
+const SLACK: f64 = 0.05;
+
+/// Seconds that the living threads of a process have been on a CPU. None where the kernel does not say.
 fn scheduled(pid: u32) -> Option<f64> {
     let mut nanos = 0;
     for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {

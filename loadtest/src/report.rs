@@ -15,6 +15,9 @@ pub struct Report {
     pub connected: u64,
     /// Connections that were lost while it went on.
     pub lost_connections: u64,
+    /// Of those who were not to read, how many the server closed for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_closed: Option<u64>,
     /// What came of the messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliveries: Option<Deliveries>,

@@ -90,6 +90,11 @@ impl Schedule {
         self.channels.len()
     }
 
+    /// Publishes nothing more.
+    pub fn stop(&mut self) {
+        self.count = self.published;
+    }
+
     /// Whether all were.
     pub fn is_done(&self) -> bool {
         self.published == self.count

@@ -13,6 +13,10 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 /// needs long to find a free one.
 const FROM_EACH: usize = 4_000;
 
+/// The buffer of who is to be noticed soon, and the most bytes of a segment to it.
+const NARROW_BYTES: usize = 4096;
+const NARROW_SEGMENT: u32 = 536;
+
 /// A client's end of a connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -35,11 +39,12 @@ pub struct Connector {
 
 impl Connector {
     /// Begins the connection with this number.
-    pub fn connect(&self, number: usize) -> io::Result<Stream> {
+    /// `narrow`: with as little room on the way as there can be, so that who does not read is noticed soon.
+    pub fn connect(&self, number: usize, narrow: bool) -> io::Result<Stream> {
         let tcp = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_loopback() => {
                 let further = u32::try_from(number / FROM_EACH).unwrap_or(0);
-                connect_from(Ipv4Addr::from_bits(self.source.to_bits() + further), self.address)?
+                connect_from(Ipv4Addr::from_bits(self.source.to_bits() + further), self.address, narrow)?
             }
             _ => TcpStream::connect(self.address)?,
         };
@@ -53,8 +58,13 @@ impl Connector {
     }
 }
 
-fn connect_from(source: Ipv4Addr, address: SocketAddr) -> io::Result<TcpStream> {
+fn connect_from(source: Ipv4Addr, address: SocketAddr, narrow: bool) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if narrow {
+        socket.set_recv_buffer_size(NARROW_BYTES)?;
+        // The server's own buffer grows with the size of segments.
+        socket.set_tcp_mss(NARROW_SEGMENT)?;
+    }
     socket.bind(&SocketAddr::new(IpAddr::V4(source), 0).into())?;
     match socket.connect(&address.into()) {
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -120,12 +130,6 @@ impl Stream {
     pub fn cut(&mut self) {
         // Where this fails the connection is gone already.
         let _ = SockRef::from(&*self.tcp()).set_linger(Some(std::time::Duration::ZERO));
-    }
-
-    /// Makes the system's own buffer small, so that who does not read is noticed soon.
-    pub fn narrow(&mut self) {
-        // The system takes the least it has instead.
-        let _ = SockRef::from(&*self.tcp()).set_recv_buffer_size(4096);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::publisher::Publisher;
 use crate::schedule::{Schedule, Timer};
 use crate::stream::Connector;
-use connection::{Connection, Outcome};
+use connection::Connection;
 
 /// The most bytes of one read. One buffer serves all connections.
 const READ_BYTES: usize = 256 << 10;
@@ -140,6 +140,11 @@ impl Swarm {
         &self.schedules
     }
 
+    /// Publishes nothing more.
+    pub fn stop_publishing(&mut self) {
+        self.schedules.iter_mut().for_each(Schedule::stop);
+    }
+
     /// One message that does not count on each channel of this schedule.
     pub fn probe(&mut self, schedule: &mut Schedule) -> io::Result<()> {
         let Some(publisher) = &mut self.publisher else { return Ok(()) };
@@ -230,7 +235,7 @@ impl Swarm {
         let was_ready = connection.is_ready();
         let outcome = self.advance(&mut connection, index, writable, readable, buffer);
         match outcome {
-            Ok(Outcome::Goes) => {
+            Ok(()) => {
                 if connection.is_ready() && !was_ready {
                     self.subscribed(&mut connection, index);
                 }
@@ -247,7 +252,7 @@ impl Swarm {
         writable: bool,
         readable: bool,
         buffer: &mut [u8],
-    ) -> Result<Outcome, String> {
+    ) -> Result<(), String> {
         let plan = &self.plans[index];
         if writable {
             connection.writable(plan)?;
@@ -261,7 +266,7 @@ impl Swarm {
             };
             connection.readable(plan, buffer, &mut books)?;
         }
-        Ok(Outcome::Goes)
+        Ok(())
     }
 
     fn subscribed(&mut self, connection: &mut Connection, index: usize) {
@@ -269,7 +274,7 @@ impl Swarm {
         self.in_flight -= 1;
         self.connecting.saturating_record(clock::now().saturating_sub(connection.begun));
         if self.plans[index].stalled {
-            // Where this fails it reads on, and the scenario finds nobody stalled.
+            // Where this fails it reads on; whether it was stalled is looked at in the end.
             let _ = self.poll.registry().deregister(connection.stream.tcp());
         }
     }

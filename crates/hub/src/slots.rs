@@ -131,7 +131,7 @@ impl Slots {
         };
         let in_block = |block: &Block| {
             let first = block.number * 64;
-            std::iter::successors(Some(block.bits), |rest| Some(rest & (rest - 1)))
+            std::iter::successors(Some(block.bits), |rest| Some(rest & rest.wrapping_sub(1)))
                 .take_while(|rest| *rest != 0)
                 .map(move |rest| first + rest.trailing_zeros())
         };

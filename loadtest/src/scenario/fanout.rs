@@ -119,6 +119,10 @@ impl Fanout {
         let received = stage.swarm.ledger.received;
         stage.book_usage(measured, received.max(1) as f64);
         stage.book_deliveries();
+        if self.stalled > 0 {
+            let open = stage.swarm.stalled_and_open();
+            stage.note_stalled(self.stalled - open);
+        }
         Ok(stage.finish())
     }
 }

@@ -29,6 +29,9 @@ const PROBING: Duration = Duration::from_secs(60);
 /// How often those who have heard nothing get another chance.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 
+/// How long repetitions of the last messages are listened for.
+const REPETITIONS: Duration = Duration::from_millis(200);
+
 /// With fewer connections nothing is gained by laziness.
 const LAZY_FROM: usize = 100;
 
@@ -162,14 +165,22 @@ impl Stage {
     pub fn connect(&mut self, connections: Range<usize>, retry: bool) -> anyhow::Result<f64> {
         self.show("connecting", (self.swarm.ready() + connections.len()) as u64);
         let progress = self.progress();
+        let count = connections.len();
         let seconds = self.swarm.connect(connections, retry, |ready| progress.set_position(ready as u64))?;
-        self.report.connecting = Some(Connecting {
-            per_second: self.swarm.ready() as f64 / seconds,
+        // Who comes back later does not count.
+        self.report.connecting.get_or_insert_with(|| Connecting {
+            per_second: count as f64 / seconds,
             seconds,
             latency: ledger::latency(&self.swarm.connecting),
             ..Connecting::default()
         });
         Ok(seconds)
+    }
+
+    /// Forgets what was booked of connecting: the next will be.
+    pub fn forget_connecting(&mut self) {
+        self.swarm.connecting.reset();
+        self.report.connecting = None;
     }
 
     /// Connects everybody.
@@ -217,6 +228,12 @@ impl Stage {
     /// `patience`.
     pub fn publish(&mut self, schedules: Vec<Schedule>, patience: Duration) -> anyhow::Result<()> {
         self.swarm.publish(schedules)?;
+        self.await_deliveries(patience)
+    }
+
+    /// Waits until all is published, and everything has come, or nothing has for `patience`. What comes twice may come
+    /// late: a little longer is listened for that.
+    pub fn await_deliveries(&mut self, patience: Duration) -> anyhow::Result<()> {
         let expected = |swarm: &Swarm, observed: u64| {
             swarm.schedules().first().map_or(0, |schedule| schedule.published() * observed)
         };
@@ -235,6 +252,7 @@ impl Stage {
             }
             published && (received >= expected(swarm, each) || clock::elapsed(last.1) > patience)
         })?;
+        self.swarm.run(REPETITIONS, |_| false)?;
         Ok(())
     }
 
@@ -315,6 +333,11 @@ impl Stage {
     /// What was connected.
     pub fn book_connecting(&mut self, change: impl FnOnce(&mut Connecting)) {
         change(self.report.connecting.get_or_insert_default());
+    }
+
+    /// How many of those who did not read were closed for it.
+    pub fn note_stalled(&mut self, closed: usize) {
+        self.report.stalled_closed = Some(closed as u64);
     }
 
     /// Something that makes the figures doubtful.

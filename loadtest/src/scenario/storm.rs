@@ -50,15 +50,9 @@ impl Storm {
         let going = self.staying..self.staying + self.connections;
         let mut stage = Stage::new("storm", &self.options, crew)?;
         stage.connect(0..self.staying, false)?;
-        stage.swarm.connecting.reset();
-
-        let mut seconds = 0.0;
-        let measured = stage.measure(|stage| {
-            seconds = stage.connect(going.clone(), false)?;
-            Ok(())
-        })?;
+        stage.forget_connecting();
+        let measured = stage.measure(|stage| stage.connect(going.clone(), false).map(drop))?;
         stage.book_usage(measured, self.connections as f64);
-        stage.book_connecting(|connecting| connecting.per_second = self.connections as f64 / seconds);
         if !self.no_cut {
             self.cut(&mut stage, going)?;
         }
@@ -79,11 +73,11 @@ impl Storm {
         // A server that is out of room for a moment may refuse some; they try again.
         stage.connect(going, true)?;
         let back = clock::elapsed(begun).as_secs_f64();
+        // What was held up is still to come, and counts.
+        stage.swarm.stop_publishing();
+        stage.await_deliveries(Duration::from_secs(10))?;
         let meanwhile = latency(&stage.swarm.ledger.latency);
-
-        // Nothing is published from here on; what is on its way arrives.
-        let last = stage.swarm.schedules()[0].again(0);
-        stage.publish(vec![last], Duration::from_secs(2))?;
+        stage.book_deliveries();
         stage.book_connecting(|connecting| {
             connecting.back_seconds = Some(back);
             connecting.stayed = Some((before, meanwhile));

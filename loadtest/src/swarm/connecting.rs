@@ -9,6 +9,9 @@ use super::Swarm;
 use super::connection::Connection;
 use crate::clock;
 
+/// How long what waits for those who did not read may take.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// How long nothing may come of connecting.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,6 +66,21 @@ impl Swarm {
         Ok(())
     }
 
+    /// How many of those who do not read were not closed for it. What waits for them is read now.
+    pub fn stalled_and_open(&mut self) -> usize {
+        let begun = clock::now();
+        let mut open: Vec<_> = (0..self.plans.len()).filter(|index| self.plans[*index].stalled).collect();
+        while !open.is_empty() && clock::elapsed(begun) < CLOSING {
+            open.retain(|index| {
+                let connection = self.connections[*index].as_mut();
+                connection
+                    .is_some_and(|connection| !matches!(connection.stream.read(&mut self.buffer), Ok(Some(0)) | Err(_)))
+            });
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        open.len()
+    }
+
     fn is_hopeful(&self) -> bool {
         self.retry || self.failures.is_empty()
     }
@@ -72,10 +90,7 @@ impl Swarm {
             let Some(index) = self.waiting.pop_front() else { return };
             let plan = &self.plans[index];
             self.in_flight += 1;
-            let connected = self.connectors[plan.endpoint].connect(index).and_then(|mut stream| {
-                if plan.stalled {
-                    stream.narrow();
-                }
+            let connected = self.connectors[plan.endpoint].connect(index, plan.stalled).and_then(|stream| {
                 let mut connection = Connection::new(stream);
                 self.watch(&mut connection, index)?;
                 Ok(connection)

@@ -33,11 +33,6 @@ enum Phase {
     Ready,
 }
 
-/// A connection goes on; failures are reasons.
-pub(super) enum Outcome {
-    Goes,
-}
-
 /// Where what is heard is written down.
 pub(super) struct Books<'a> {
     pub(super) marks: &'a mut Marks,

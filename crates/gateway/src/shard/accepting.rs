@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use mio::Token;
 use mio::net::TcpStream;
+use rustix::io::Errno;
 use tokio::time::Instant;
 
 use super::Shard;
@@ -92,9 +93,8 @@ impl Accepting {
         match self.acceptor.accept(listener) {
             Ok(accepted) => return Some(accepted),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting[listener] = false,
-            // EMFILE and ENFILE. Other errors belong to the connection that was to be accepted.
-            Err(error) if matches!(error.raw_os_error(), Some(23 | 24)) => {
-                tracing::warn!(%error, "out of file descriptors, connections have to wait");
+            Err(error) if is_exhausted(&error) => {
+                tracing::warn!(%error, "out of file descriptors or memory, connections have to wait");
                 self.pause(sockets);
             }
             Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
@@ -123,6 +123,13 @@ impl Accepting {
         self.waiting = Default::default();
         self.turn = Turn::Elsewhere;
     }
+}
+
+/// Whether the system lacks something, so that the connection waits on. Other errors belong to the connection that was to
+/// be accepted, and it is gone.
+fn is_exhausted(error: &io::Error) -> bool {
+    const LACKS: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| LACKS.contains(&error))
 }
 
 impl Shard {
