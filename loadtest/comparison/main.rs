@@ -14,7 +14,7 @@ mod page;
 mod plot;
 mod results;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
@@ -93,11 +93,18 @@ fn compare(arguments: &Arguments) -> anyhow::Result<()> {
             if arguments.only.is_empty() || arguments.only.iter().any(|name| name == experiment.id) {
                 run(&lab, experiment, arguments, &mut results)?;
                 results.write(&file)?;
+                // Also if it is broken off later.
+                show(&results, &experiments, arguments, &folder)?;
             }
         }
     }
-    plot::draw_all(&results, &folder)?;
-    let page = page::write(&results, &experiments, &folder)?;
+    show(&results, &experiments, arguments, &folder)
+}
+
+/// Writes the page and the plots.
+fn show(results: &Results, experiments: &[Experiment], arguments: &Arguments, folder: &Path) -> anyhow::Result<()> {
+    plot::draw_all(results, folder)?;
+    let page = page::write(results, experiments, folder)?;
     std::fs::write(&arguments.page, page).with_context(|| format!("cannot write {}", arguments.page.display()))
 }
 

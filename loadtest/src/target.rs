@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
 /// A server, or a way of speaking to it.
@@ -155,6 +155,33 @@ pub struct Server {
     pub version: Option<Vec<String>>,
 }
 
+/// The names that may stand in templates.
+const NAMES: [&str; 9] = ["channel", "id", "client", "token", "payload", "payload_string", "port", "redis", "dir"];
+
+/// Those of them that `--set` gives a value.
+pub const SET: [&str; 3] = ["port", "redis", "dir"];
+
+/// A name that is misspelt would go out as it stands.
+fn check_names(value: &toml::Value) -> anyhow::Result<()> {
+    match value {
+        toml::Value::String(template) => {
+            for from in template.split('$').skip(1) {
+                let end = from.find(|sign: char| !(sign.is_ascii_lowercase() || sign == '_')).unwrap_or(from.len());
+                let name = &from[..end];
+                ensure!(
+                    name.is_empty() || NAMES.contains(&name),
+                    "${name} stands for nothing: there are ${}",
+                    NAMES.join(", $")
+                );
+            }
+            Ok(())
+        }
+        toml::Value::Array(values) => values.iter().try_for_each(check_names),
+        toml::Value::Table(values) => values.values().try_for_each(check_names),
+        _ => Ok(()),
+    }
+}
+
 /// The targets that are built in, by their names.
 const BUILT_IN: [(&str, &str); 12] = [
     ("centrifugo", include_str!("../targets/centrifugo.toml")),
@@ -175,17 +202,25 @@ impl Target {
     /// A description in a file, or one that is built in.
     pub fn find(name: &str) -> anyhow::Result<Self> {
         let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
-        let Some((_, text)) = built_in else {
-            let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-            return Self::read(Path::new(name)).with_context(|| format!("a file, or one of {}", names.join(", ")));
-        };
-        Ok(toml::from_str(text)?)
+        match built_in {
+            Some((_, text)) => Self::parse(text),
+            None if Path::new(name).exists() => Self::read(Path::new(name)),
+            None => {
+                let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+                bail!("there is no file {name}, and what is built in is {}", names.join(", "));
+            }
+        }
     }
 
     /// Reads a description. Unknown keys are errors.
     pub fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let target: Self = toml::from_str(&text).with_context(|| format!("{} is no target", file.display()))?;
+        let target = Self::parse(&text).with_context(|| format!("{} is no target", file.display()))?;
         Ok(Self { file: file.to_owned(), ..target })
+    }
+
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        check_names(&toml::Value::Table(toml::from_str(text)?))?;
+        Ok(toml::from_str(text)?)
     }
 }

@@ -167,3 +167,37 @@ fn a_server_that_refuses_is_an_error_that_says_why() {
     let error = format!("{:#}", drive(&address, &["--subscribers", "3"]).unwrap_err());
     assert!(error.contains("429"), "{error}");
 }
+
+#[test]
+fn a_run_that_would_measure_nothing_is_refused() {
+    for wrong in [
+        ["--rate", "0"],
+        ["--rate", "inf"],
+        ["--rate", "nan"],
+        ["--seconds", "0"],
+        ["--messages", "0"],
+        ["--subscribers", "0"],
+        ["--in-flight", "0"],
+        ["--size", "10"],
+        ["--size", "200000000"],
+    ] {
+        let error = match Arguments::try_parse_from(["x", "--target", "floor"].iter().chain(&wrong)) {
+            Ok(arguments) => format!("{:#}", arguments.fanout.run(FANOUT).unwrap_err()),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(wrong[0]), "{wrong:?}: {error}");
+    }
+}
+
+#[test]
+fn a_name_that_stands_for_nothing_is_refused() {
+    let error = Arguments::try_parse_from(["x", "--set", "prot=1"]).err().unwrap().to_string();
+    assert!(error.contains("port, redis, dir"), "{error}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let target = "name = \"t\"\nurl = \"ws://127.0.0.1:1/\"\n[publish.client]\nsend = \"$tokenn\"\n";
+    std::fs::write(file.path(), target).unwrap();
+    let error = format!("{:#}", ullim_loadtest::target::Target::read(file.path()).unwrap_err());
+    assert!(error.contains("$tokenn") && error.contains("$token,"), "{error}");
+    let error = format!("{:#}", ullim_loadtest::target::Target::find("nosuch").unwrap_err());
+    assert!(error.contains("ullim-json"), "{error}");
+}

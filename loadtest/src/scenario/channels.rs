@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::report::Report;
 use crate::scenario::crew::{Crew, Group};
-use crate::scenario::stage::{Options, Stage};
+use crate::scenario::stage::{Options, Stage, positive};
 use crate::schedule::Schedule;
 
 /// How much of what.
@@ -36,6 +38,11 @@ pub struct Channels {
 impl Channels {
     /// Runs it.
     pub fn run(&self) -> anyhow::Result<Report> {
+        positive("--rate", self.rate)?;
+        positive("--seconds", self.seconds)?;
+        positive("--warm-up", self.warm_up)?;
+        positive("--patience", self.patience)?;
+        ensure!(self.connections > 0 && self.per_connection > 0, "--connections and --per-connection are at least 1");
         let names: Vec<String> =
             (0..self.connections * self.per_connection).map(|number| format!("c{number}")).collect();
         let group = |(number, channels): (usize, &[String])| Group {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::report::Report;
 use crate::scenario::crew::{Crew, Group};
-use crate::scenario::stage::{Options, Stage};
+use crate::scenario::stage::{Options, Stage, positive};
 use crate::schedule::Schedule;
 
 /// The channel that is measured.
@@ -87,9 +89,14 @@ impl Fanout {
     /// Runs it.
     pub fn run(&self, defaults: Defaults) -> anyhow::Result<Report> {
         let subscribers = self.subscribers.unwrap_or(defaults.subscribers);
-        let rate = self.rate.unwrap_or(defaults.rate);
+        let rate = positive("--rate", self.rate.unwrap_or(defaults.rate))?;
+        positive("--seconds", self.seconds)?;
+        positive("--hot-rate", self.hot_rate)?;
+        positive("--patience", self.patience)?;
         let messages = self.messages.or(defaults.messages).unwrap_or((rate * self.seconds).ceil() as u64);
         let warm_up = self.warm_up.unwrap_or(defaults.warm_up);
+        ensure!(subscribers > 0 && messages > 0, "--subscribers and --messages are at least 1");
+        ensure!((0.0..1e9).contains(&warm_up), "--warm-up is {warm_up}: it is a number of seconds, or 0");
         let patience = Duration::from_secs_f64(self.patience);
         let size = self.options.size;
 

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use crate::clock;
 use crate::report::Report;
 use crate::scenario::crew::{Crew, Group};
-use crate::scenario::stage::{Options, Stage};
+use crate::scenario::stage::{Options, Stage, positive};
 
 /// How much of what.
 #[derive(Debug, Clone, clap::Args)]
@@ -43,6 +43,13 @@ impl Idle {
     /// Runs it.
     pub fn run(&self) -> anyhow::Result<Report> {
         ensure!((1..=100).contains(&self.processes), "--processes is {}: it is 1 to 100", self.processes);
+        ensure!(
+            self.connections >= self.processes,
+            "--connections is {}: it is at least --processes",
+            self.connections
+        );
+        positive("--seconds", self.seconds)?;
+        positive("--rest", self.rest)?;
         let own = self.connections / self.processes;
         let channels = self.channels.clamp(1, own.max(1));
         let group = |number: usize| {

@@ -18,7 +18,7 @@ use crate::scenario::crew::Crew;
 use crate::schedule::Schedule;
 use crate::stream::Connector;
 use crate::swarm::Swarm;
-use crate::target::Target;
+use crate::target::{SET, Target};
 use crate::template::Values;
 use crate::token::Signer;
 use crate::trust;
@@ -28,6 +28,9 @@ const PROBING: Duration = Duration::from_secs(60);
 
 /// How often those who have heard nothing get another chance.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
+
+/// The largest message.
+const MOST_PAYLOAD: usize = 16 << 20;
 
 /// How long repetitions of the last messages are listened for.
 const REPETITIONS: Duration = Duration::from_millis(200);
@@ -80,6 +83,9 @@ pub struct Options {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it must look like NAME=VALUE")?;
+    if !SET.contains(&name) {
+        return Err(format!("there is no {name} to set: there are {}", SET.join(", ")));
+    }
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -107,7 +113,14 @@ pub struct Stage {
 impl Stage {
     /// Makes everything ready; nobody is connected yet.
     pub fn new(scenario: &str, options: &Options, crew: Crew) -> anyhow::Result<Self> {
-        ensure!(options.size >= MIN_PAYLOAD, "--size is {}: it is at least {MIN_PAYLOAD}", options.size);
+        let sizes = MIN_PAYLOAD..=MOST_PAYLOAD;
+        ensure!(
+            sizes.contains(&options.size),
+            "--size is {}: it is {MIN_PAYLOAD} to {MOST_PAYLOAD} bytes",
+            options.size
+        );
+        ensure!(options.in_flight > 0, "--in-flight is 0: nobody would ever be connected");
+        ensure!(crew.connections() > 0, "there is nobody to connect: say how many there are");
         let target = Target::find(&options.target)?;
         let values = options.values();
         let urls = if options.url.is_empty() { vec![target.url.clone()] } else { options.url.clone() };
@@ -250,7 +263,8 @@ impl Stage {
             if received != last.0 || !published {
                 last = (received, clock::now());
             }
-            published && (received >= expected(swarm, each) || clock::elapsed(last.1) > patience)
+            let is_over = received >= expected(swarm, each) || clock::elapsed(last.1) > patience;
+            swarm.ready() == 0 || (published && is_over)
         })?;
         self.swarm.run(REPETITIONS, |_| false)?;
         Ok(())
@@ -274,7 +288,8 @@ impl Stage {
         let first = sample(&self.pids)?;
         self.report.connected = self.swarm.ready() as u64 + self.elsewhere;
         work(self)?;
-        let second = sample(&self.pids).context("a server process is gone")?;
+        let second = sample(&self.pids)
+            .with_context(|| format!("a server is gone, and {} connections with it", self.swarm.lost()))?;
         let seconds = clock::elapsed(begun).as_secs_f64();
         let own_after = Sample::own()?;
         self.report.generator_cpu_seconds = own_after.user + own_after.system - own.user - own.system;
@@ -366,6 +381,12 @@ impl Stage {
         }
         self.report
     }
+}
+
+/// A number of the command line that must be above zero, such as a rate or a time.
+pub fn positive(name: &str, value: f64) -> anyhow::Result<f64> {
+    ensure!(value.is_finite() && value > 0.0 && value <= 1e9, "{name} is {value}: it is a number above 0, at most 1e9");
+    Ok(value)
 }
 
 fn plans(planner: &Planner<'_>, crew: &Crew) -> anyhow::Result<Vec<Plan>> {

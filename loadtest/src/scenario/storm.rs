@@ -8,7 +8,7 @@ use crate::clock;
 use crate::ledger::latency;
 use crate::report::Report;
 use crate::scenario::crew::{Crew, Group};
-use crate::scenario::stage::{Options, Stage};
+use crate::scenario::stage::{Options, Stage, positive};
 use crate::schedule::Schedule;
 
 /// The channel of those who stay, and of those who do not.
@@ -42,6 +42,8 @@ impl Storm {
     /// Runs it.
     pub fn run(&self) -> anyhow::Result<Report> {
         ensure!(self.connections > 0 && self.staying > 0, "--connections and --staying are at least 1");
+        positive("--rate", self.rate)?;
+        positive("--seconds", self.seconds)?;
         let crew = Crew::new(vec![Group::of_channel(self.staying, STAYING, 0)]).beside(Group::of_channel(
             self.connections,
             GOING,
