@@ -1,6 +1,7 @@
 //! On what it was measured.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::Context as _;
 
@@ -15,9 +16,12 @@ pub(crate) fn describe() -> anyhow::Result<Vec<String>> {
     let system = rustix::system::uname();
     let release = system.release().to_string_lossy().into_owned();
     let now = std::time::SystemTime::now();
+    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output().ok();
+    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     Ok(vec![
         format!("{count} CPUs: {model}, {} GiB of memory", (kibibytes as f64 / 1048576.0).round()),
         format!("Linux {release}, loopback"),
+        format!("Ullim at commit {}", if commit.is_empty() { "unknown" } else { &commit }),
         format!(
             "measured on {}",
             humantime::format_rfc3339_seconds(now).to_string().replace('T', " at ").replace('Z', " UTC")

@@ -50,8 +50,10 @@ fn machine(page: &mut String, results: &Results) -> anyhow::Result<()> {
     for line in &results.machine {
         writeln!(page, "* {line}")?;
     }
-    for (target, version) in &results.versions {
-        writeln!(page, "* {target}: {version}")?;
+    // Several targets may be one server.
+    let versions: std::collections::BTreeSet<_> = results.versions.values().collect();
+    for version in versions {
+        writeln!(page, "* {version}")?;
     }
     let skipped = results.runs.values().flatten().filter_map(|(label, outcomes)| match outcomes.first()? {
         Outcome::Skipped(why) => Some((label.as_str(), why.as_str())),
@@ -213,6 +215,7 @@ fn caveats(page: &mut String) -> anyhow::Result<()> {
          (`loadtest/servers`). None of them checks a token here; Ullim does. None of them keeps a history here.\n\
          * Socket.IO and Nchan were given their messages through what they offer for it: Socket.IO's Redis emitter, \
          Nchan's HTTP endpoint. The emitter shares the generator's CPU.\n\
+         * Where a hot channel is beside the one that is measured, CPU is divided by the deliveries of the latter alone.\n\
          * User and system time are told apart by the kernel's clock ticks, where it is told at all; their sum is exact.\n"
     )?)
 }

@@ -1,3 +1,5 @@
+//! Whole gateways: who is accepted by which shard, and what a drain does to those who come.
+
 use std::net::TcpStream;
 
 use tokio::time::{interval, timeout};
