@@ -32,8 +32,6 @@ pub(super) struct Accepting {
     turn: Turn,
     /// At which listeners somebody may be waiting: they make no further event.
     waiting: [bool; Acceptor::LISTENERS],
-    /// The last attempt found nothing to accept with. It is said once.
-    exhausted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +46,7 @@ enum Turn {
 
 impl Accepting {
     pub(super) fn new(acceptor: Arc<Acceptor>, shard: usize) -> Self {
-        Self { acceptor, shard, turn: Turn::Elsewhere, waiting: Default::default(), exhausted: false }
+        Self { acceptor, shard, turn: Turn::Elsewhere, waiting: Default::default() }
     }
 
     /// Waits until it has the turn.
@@ -93,15 +91,10 @@ impl Accepting {
     /// The next connection of a listener.
     fn accept(&mut self, listener: usize, sockets: &Sockets) -> Option<(TcpStream, IpAddr)> {
         match self.acceptor.accept(listener) {
-            Ok(accepted) => {
-                self.exhausted = false;
-                return Some(accepted);
-            }
+            Ok(accepted) => return Some(accepted),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.waiting[listener] = false,
             Err(error) if is_exhausted(&error) => {
-                if !std::mem::replace(&mut self.exhausted, true) {
-                    tracing::warn!(%error, "out of file descriptors or memory, connections have to wait");
-                }
+                tracing::warn!(%error, "out of file descriptors or memory, connections have to wait");
                 self.pause(sockets);
             }
             Err(error) => tracing::debug!(%error, "a connection was gone before it was accepted"),
