@@ -140,7 +140,7 @@ pub(crate) fn all(results: &Results) -> Vec<Goal> {
     let stalled = ratio("stalled", "Ullim, one stalled", "Ullim, all read", p99);
     add("stalled", most("p99 delay beside a stalled reader", 1.5, "× without it", 2, stalled));
     let closed = results.figure("stalled", "Ullim, one stalled", |report| Some(report.stalled_closed? as f64));
-    add("stalled", least("a stalled reader is closed, and keeps no memory", 1.0, "connection", 0, closed));
+    add("stalled", least("stalled readers that are closed", 1.0, "connection", 0, closed));
     let hot = ratio("hot", "Ullim, beside a hot channel", "Ullim, alone", p99);
     add("hot", most("p99 delay beside a hot channel", 2.0, "× without it", 2, hot));
     goals
