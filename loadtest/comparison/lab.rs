@@ -36,7 +36,7 @@ pub(crate) struct Lab {
     folder: TempDir,
     server_cpu: usize,
     load_cpu: usize,
-    redis: Process,
+    _redis: Process,
     redis_port: u16,
     next_port: Cell<u16>,
 }
@@ -90,12 +90,9 @@ impl Lab {
         let mut command = pinned(load_cpu, Path::new("redis-server"));
         command.args(["--port", &redis_port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         let redis = command.current_dir(folder.path()).stdout(Stdio::null()).spawn();
-        let redis = Process(redis.context("cannot start redis-server")?);
-        let lab =
-            Self { bin, targets, folder, server_cpu, load_cpu, redis, redis_port, next_port: Cell::new(FIRST_PORT) };
-        wait_for(lab.redis_port)?;
-        ensure!(lab.redis.pid() > 0, "redis-server has no process");
-        Ok(lab)
+        let _redis = Process(redis.context("cannot start redis-server")?);
+        wait_for(redis_port)?;
+        Ok(Self { bin, targets, folder, server_cpu, load_cpu, _redis, redis_port, next_port: Cell::new(FIRST_PORT) })
     }
 
     pub(crate) fn target(&self, name: &str) -> anyhow::Result<Target> {
@@ -120,6 +117,7 @@ impl Lab {
     /// Starts a contestant's nodes, and waits until they listen.
     pub(crate) fn start(&self, target: &Target, contestant: &Contestant) -> anyhow::Result<Started> {
         let server = target.server.as_ref().with_context(|| format!("{} has no [server]", target.name))?;
+        ensure!(contestant.nodes == 1 || server.cluster, "several nodes of {} are no cluster", target.name);
         let mut nodes = Vec::new();
         for number in 0..contestant.nodes {
             let port = self.next_port.replace(self.next_port.get() + 1);
