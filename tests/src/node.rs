@@ -1,14 +1,14 @@
 //! One Ullim node: the real binary, as `ullim dev`.
 
 use std::env;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::{Process, Redis, eventually, http};
+use crate::{Process, Redis, eventually, free_port, http};
 
 /// The HS256 secret of the nodes in the tests.
 pub const TOKEN_SECRET: &str = "a secret of the end-to-end tests, which protects nothing";
@@ -146,7 +146,7 @@ impl Node {
 
 /// An address that nothing listens on.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// The `ullim` binary: `$ULLIM_BIN`, else the one that cargo put above the tests.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use redis::aio::MultiplexedConnection;
@@ -10,7 +9,7 @@ use redis::{AsyncConnectionConfig, Client};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{Process, eventually};
+use crate::{Process, eventually, free_port};
 
 /// A Redis server without persistence.
 pub struct Redis {
@@ -29,8 +28,7 @@ impl Redis {
 
     /// Only the address: nothing listens there yet.
     pub fn absent() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { process: None, port, folder: TempDir::new().unwrap() }
+        Self { process: None, port: free_port(), folder: TempDir::new().unwrap() }
     }
 
     /// Where it listens.
