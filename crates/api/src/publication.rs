@@ -48,7 +48,7 @@ pub(crate) struct Content {
 impl Content {
     pub(crate) fn to(&self, channel: ChannelName) -> PublishRequest {
         let Self { data, headers, exclude } = self;
-        PublishRequest { channel, data: data.clone(), headers: headers.clone(), exclude: *exclude }
+        PublishRequest { channel, data: data.clone(), headers: headers.clone(), exclude: *exclude, id: None }
     }
 }
 

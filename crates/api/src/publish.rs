@@ -8,6 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use tokio::time::Instant;
 use ullim_broker::Answer;
+use ullim_protocol::position::Position;
 
 use crate::Shared;
 use crate::publication::{Content, for_many, for_one};
@@ -59,7 +60,7 @@ pub(crate) async fn publish_many(State(shared): State<Arc<Shared>>, order: Order
     Ok(Json(Results { results }))
 }
 
-type Published = Result<Answer<Result<(), ullim_broker::PublishError>>, Refusal>;
+type Published = Result<Answer<Result<Option<Position>, ullim_broker::PublishError>>, Refusal>;
 
 fn publish_one(shared: &Shared, name: &str, content: &Content, deadline: Instant) -> Published {
     let (channel, _) = channel(shared, name)?;

@@ -101,25 +101,48 @@ pub fn redacted(url: &str) -> String {
     }
 }
 
-/// Which payload rule each namespace has.
+/// What a broker has to know of each namespace.
 #[derive(Debug, Clone, Default)]
-pub struct PayloadRules(AHashMap<String, PayloadRule>);
+pub struct ChannelRules(AHashMap<String, ChannelRule>);
 
-impl PayloadRules {
+/// What a broker has to know of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelRule {
+    /// What a raw payload is.
+    pub payload: PayloadRule,
+    /// What is kept of its channels; `None`: they are live.
+    pub history: Option<HistoryRule>,
+}
+
+/// What is kept of a recoverable channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryRule {
+    /// The most publications.
+    pub size: usize,
+    /// How long it outlives the last publication.
+    pub ttl: Duration,
+}
+
+impl ChannelRules {
     /// The rules by namespace.
-    pub fn new(rules: HashMap<String, PayloadRule>) -> Self {
+    pub fn new(rules: HashMap<String, ChannelRule>) -> Self {
         Self(rules.into_iter().collect())
     }
 
-    /// The rule of the channel's namespace; `auto` where none is configured.
-    pub fn of(&self, channel: &ChannelName) -> PayloadRule {
+    /// The rule of the channel's namespace; live and `auto` where none is configured.
+    pub fn of(&self, channel: &ChannelName) -> ChannelRule {
         self.of_name(channel.as_str())
     }
 
     /// The same for a name that may not be one: without a copy of it.
-    pub(crate) fn of_name(&self, channel: &str) -> PayloadRule {
+    pub(crate) fn of_name(&self, channel: &str) -> ChannelRule {
         let namespace = channel.split_once(':').map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace);
         self.0.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// Every namespace whose channels are recoverable.
+    pub fn recoverable(&self) -> impl Iterator<Item = (&str, HistoryRule)> {
+        self.0.iter().filter_map(|(name, rule)| rule.history.map(|history| (name.as_str(), history)))
     }
 }
 

@@ -98,7 +98,7 @@ impl Interest {
             self.cooling.remove(&(leave, channel.clone()));
         }
         entry.joined.insert(shard);
-        self.shards.tell(shard, Relayed::Joined(channel.clone()));
+        self.shards.tell(shard, Relayed::Joined(channel.clone(), None));
         false
     }
 
@@ -179,10 +179,10 @@ impl Interest {
         }
         let mut gaps = 0;
         if let Some(from) = entry.lost_since.take() {
-            let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink };
+            let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink, position: None };
             gaps = self.shards.tell_all(entry.joined, &Relayed::Gap(channel.clone(), gap)).queued;
         }
-        self.shards.tell_all(entry.waiting, &Relayed::Joined(channel.clone()));
+        self.shards.tell_all(entry.waiting, &Relayed::Joined(channel.clone(), None));
         entry.joined.absorb(&mut entry.waiting);
         entry.link = match entry.joined.is_empty() {
             true => cool(&mut self.cooling, &channel, now.saturating_add(self.cooldown)),

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy, PresenceEvent};
 use ullim_protocol::publication::Publication;
 use ullim_protocol::session::SessionId;
@@ -23,8 +24,9 @@ use crate::queue::{Relayed, Routed, ShardQueue, Window};
 use crate::shards::{ShardSet, Shards};
 use crate::tally::{Moment, Tally};
 use crate::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
-    Presence, PresenceError, PublishError, PublishRequest, RoutedEvent, ShardId, Status,
+    Answer, Broker, ChannelRules, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, History,
+    HistoryError, HistoryPart, HistoryRequest, PageRequest, Presence, PresenceError, PublishError, PublishRequest,
+    RecoverRequest, Recovery, RoutedEvent, ShardId, Status,
 };
 use rooms::Rooms;
 
@@ -58,7 +60,7 @@ impl MemoryBroker {
     /// Nothing is encoded on the way, so that no kind has to be told from its bytes: the rules change nothing here.
     ///
     /// Outside a tokio runtime, those who are away for longer than their grace are told as gone only at the next call.
-    pub fn new(config: &Config, _rules: PayloadRules) -> Self {
+    pub fn new(config: &Config, _rules: ChannelRules) -> Self {
         let table = Table {
             shards: Shards::default(),
             channels: BTreeMap::new(),
@@ -94,7 +96,7 @@ impl MemoryBroker {
             return;
         };
         let received = now();
-        let publication = Publication { data: request.data, time: received, headers: request.headers };
+        let publication = Publication { data: request.data, time: received, headers: request.headers, position: None };
         let routed =
             Routed { channel: request.channel, publication, exclude: request.exclude, published: Window::at(received) };
         let told = table.shards.tell_all(*joined, &Relayed::Publication(Arc::new(routed)));
@@ -163,7 +165,7 @@ impl Broker for MemoryBroker {
         let joined = channels.entry(channel.clone()).or_default();
         if !joined.contains(shard) {
             joined.insert(shard);
-            shards.tell(shard, Relayed::Joined(channel.clone()));
+            shards.tell(shard, Relayed::Joined(channel.clone(), None));
         }
     }
 
@@ -176,7 +178,7 @@ impl Broker for MemoryBroker {
         }
     }
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         let bytes = request.data.bytes().len();
         let limit = self.shared.table().payload_bytes;
         if bytes > limit {
@@ -185,7 +187,7 @@ impl Broker for MemoryBroker {
         }
         self.deliver(request);
         self.shared.tally.published.add(1);
-        Answer::Ready(Ok(()))
+        Answer::Ready(Ok(None))
     }
 
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
@@ -228,6 +230,16 @@ impl Broker for MemoryBroker {
     }
 }
 
+impl History for MemoryBroker {
+    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+
+    fn history(&self, _request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+}
+
 impl Presence for MemoryBroker {
     fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>> {
         let mut table = self.shared.table();
@@ -239,7 +251,7 @@ impl Presence for MemoryBroker {
         Answer::Ready(Ok(()))
     }
 
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, _absence: Duration) {
         let mut table = self.shared.table();
         self.time_departures(&mut table);
         let before = self.shared.depart(&mut table);

@@ -28,12 +28,14 @@ mod subscription;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 use ullim_protocol::session::SessionId;
 
@@ -44,8 +46,9 @@ use crate::interest::Interest;
 use crate::queue::ShardQueue;
 use crate::tally::{Moment, Tally};
 use crate::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
-    Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
+    Answer, Broker, ChannelRules, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, History,
+    HistoryError, HistoryPart, HistoryRequest, PageRequest, Presence, PresenceError, PublishError, PublishRequest,
+    RecoverRequest, Recovery, ShardId, Status,
 };
 use address::{Address, WireNames};
 use clock::Clock;
@@ -66,7 +69,7 @@ pub struct RedisBroker {
 struct Shared {
     address: Address,
     names: WireNames,
-    rules: PayloadRules,
+    rules: ChannelRules,
     payload_bytes: usize,
     config: RedisConfig,
     /// The zero of the monotonic times in the table of interest.
@@ -143,7 +146,7 @@ impl RedisBroker {
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub fn start(config: &Config, rules: PayloadRules) -> Result<Arc<Self>, StartError> {
+    pub fn start(config: &Config, rules: ChannelRules) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
         let shared = Arc::new(Shared {
             address: Address::parse(&config.redis.url)?,
@@ -198,20 +201,23 @@ impl Broker for RedisBroker {
         }
     }
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         let shared = &self.shared;
         let bytes = request.data.bytes().len();
         let queued = match bytes <= shared.payload_bytes {
             false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
                 let wire_name = shared.names.write(request.channel.as_str());
-                let rule = shared.rules.of(&request.channel);
+                let rule = shared.rules.of(&request.channel).payload;
                 let payload = encode::encode(request, rule, self.now());
                 shared.lane.push(wire_name, payload, shared.config.command_timeout)
             }
         };
         shared.tally.publish_errors.add(u64::from(queued.is_err()));
-        shared.published(queued)
+        match shared.published(queued) {
+            Answer::Ready(result) => Answer::Ready(result.map(|()| None)),
+            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(|()| None) })),
+        }
     }
 
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
@@ -246,6 +252,16 @@ impl Broker for RedisBroker {
     }
 }
 
+impl History for RedisBroker {
+    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+
+    fn history(&self, _request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+}
+
 impl Presence for RedisBroker {
     fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>> {
         let answer = timeout(self.shared.config.command_timeout, self.shared.keeper.enter(entry));
@@ -258,7 +274,7 @@ impl Presence for RedisBroker {
         }))
     }
 
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, _absence: Duration) {
         self.shared.keeper.leave(channel, session, claim);
     }
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 use redis_server::RedisServer;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, Config, PayloadRules, Presence, Status};
+use ullim_broker::{Broker, ChannelRule, ChannelRules, Config, Presence, Status};
 use ullim_protocol::publication::PayloadRule;
 
 /// A broker that is up, and what it needs.
@@ -40,10 +40,12 @@ fn config() -> Config {
 }
 
 /// A namespace for each rule, named like it.
-fn rules() -> PayloadRules {
+fn rules() -> ChannelRules {
     use PayloadRule::{Auto, Binary, Json, Text};
     let rules = [("auto", Auto), ("json", Json), ("text", Text), ("binary", Binary)];
-    PayloadRules::new(HashMap::from(rules.map(|(name, rule)| (name.to_owned(), rule))))
+    ChannelRules::new(HashMap::from(
+        rules.map(|(name, payload)| (name.to_owned(), ChannelRule { payload, history: None })),
+    ))
 }
 
 async fn memory() -> Fixture {

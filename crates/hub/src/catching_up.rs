@@ -77,7 +77,7 @@ impl Log {
             Relayed::Presence(routed) => (&mut self.lost_events, routed.published),
             Relayed::Publication(routed) => (&mut self.lost_publications, routed.published),
             Relayed::Gap(_, gap) => (&mut self.lost_publications, Window { from: gap.from, to: gap.to }),
-            Relayed::Joined(_) | Relayed::Control(_) => return,
+            Relayed::Joined(..) | Relayed::Control(_) => return,
         };
         let window = lost.map_or(window, |lost| widest(lost.window, window));
         *lost = Some(Lost { last: self.first, window });
@@ -103,7 +103,7 @@ fn size(item: &Relayed) -> usize {
     match item {
         Relayed::Publication(routed) => routed.size(),
         Relayed::Presence(routed) => event_size(routed.event.info.as_ref()),
-        Relayed::Gap(..) | Relayed::Joined(_) | Relayed::Control(_) => ITEM_BYTES,
+        Relayed::Gap(..) | Relayed::Joined(..) | Relayed::Control(_) => ITEM_BYTES,
     }
 }
 
@@ -134,7 +134,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some((caught, lost, items)) = channel.release_held(id.slot) else { return };
         let session = self.session(id).map(|session| session.id);
         if let Some(Window { from, to }) = lost {
-            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload });
+            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload, position: None });
         }
         let now = self.broker.now();
         for item in items {
@@ -154,7 +154,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     self.tell_gap_to(id.slot, key, &name, *gap);
                     continue;
                 }
-                Relayed::Joined(_) | Relayed::Control(_) => continue,
+                Relayed::Joined(..) | Relayed::Control(_) => continue,
             }
             self.counters.message_bytes_out += self.cork.len().saturating_sub(before) as u64;
         }

@@ -75,7 +75,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     bytes += event_size(routed.event.info.as_ref());
                     writes += self.scratch.batch.collect(&mut self.registry, taken as u32, item, None);
                 }
-                Relayed::Joined(name) => {
+                Relayed::Joined(name, _) => {
                     self.fan_out(items);
                     self.joined(name);
                 }

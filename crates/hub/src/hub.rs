@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use ullim_auth::ResumeKey;
-use ullim_broker::{Broker, Presence, ShardId};
+use ullim_broker::{Broker, History, Presence, ShardId};
 use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
 use ullim_protocol::session::SessionId;
@@ -43,6 +43,8 @@ pub struct Setup {
     pub broker: Arc<dyn Broker>,
     /// Who is in which channel.
     pub presence: Arc<dyn Presence>,
+    /// What was published before.
+    pub history: Arc<dyn History>,
     /// Opens and seals resume tokens.
     pub resume: Arc<ResumeKey>,
 }
@@ -74,6 +76,8 @@ pub struct Hub<O, E> {
     pub(crate) verifier: Arc<dyn Tokens>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) presence: Arc<dyn Presence>,
+    #[expect(dead_code, reason = "recovery comes next")]
+    pub(crate) history: Arc<dyn History>,
     pub(crate) resume_key: Arc<ResumeKey>,
     pub(crate) shard: ShardId,
     pub(crate) encode: E,
@@ -104,7 +108,7 @@ pub struct Hub<O, E> {
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
-        let Setup { config, namespaces, verifier, broker, presence, resume } = setup;
+        let Setup { config, namespaces, verifier, broker, presence, history, resume } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
@@ -116,6 +120,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             verifier,
             broker,
             presence,
+            history,
             resume_key: resume,
             shard,
             encode,

@@ -43,7 +43,7 @@ mod time;
 mod tokens;
 mod work;
 
-pub use config::{Config, NamespaceConfig, Namespaces};
+pub use config::{Config, NamespaceConfig, Namespaces, SlowConsumer};
 pub use connection::ConnectionId;
 pub use counters::Counters;
 pub use hub::{Hub, Reading, Setup, Transport};

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use ullim_auth::Resumable;
 use ullim_protocol::command::{Command, Refusal, Subscribe};
 use ullim_protocol::outgoing::Subscribed;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 
 use crate::connection::ConnectionId;
@@ -90,7 +91,7 @@ pub(crate) enum Answer {
     Refreshed,
     Subscribed { many: bool, wanted: Vec<Wanted> },
     Unsubscribed,
-    Published,
+    Published(Option<Position>),
     Members(MembersPage),
     Counted(Occupancy),
     Pong,
@@ -176,6 +177,7 @@ fn size(command: &Command) -> usize {
         Command::SubscribeMany(channels) => channels.iter().map(subscribe).sum(),
         Command::Unsubscribe(channel) | Command::PresenceCount(channel) => channel.len(),
         Command::Publish(publish) => publish.channel.len() + publish.data.bytes().len(),
+        Command::History(wanted) => wanted.channel.len(),
         Command::Presence(wanted) => wanted.channel.len() + length(&wanted.cursor),
         Command::Ping => 0,
     }

@@ -48,7 +48,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         let mut lists = 0;
         let wanted = channels.into_iter().enumerate().map(|(place, subscribe)| {
-            let Subscribe { channel, token, presence, events } = subscribe;
+            let Subscribe { channel, token, presence, events, recover: _ } = subscribe;
             let mut wanted = Wanted { channel, presence, events, outcome: Outcome::Verifying };
             lists += usize::from(presence);
             let outcome = match presence && lists > MAX_LISTS {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use ullim_auth::{Grant, Identity, Rejection};
 use ullim_broker::{Answer, PresenceError, PublishError};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 
 use crate::connection::ConnectionId;
@@ -30,7 +31,7 @@ pub struct Finished(Ended);
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// The broker has taken a client's publication, or not.
-    Published(Ticket, Result<(), PublishError>),
+    Published(Ticket, Result<Option<Position>, PublishError>),
     /// A token of a `connect` or `refresh` was judged.
     Verified(Ticket, Result<Identity, Rejection>),
     /// The subscription token of the channel with this place in a `subscribe` was judged.

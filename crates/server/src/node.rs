@@ -13,7 +13,7 @@ use ullim_auth::{KeyWatch, ResumeKey, Verifier};
 use ullim_broker::config::Kind;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, Presence};
+use ullim_broker::{Broker, ChannelRules, History, Presence};
 use ullim_gateway::{Gateway, Pages};
 
 use crate::configuration::{self, Settings};
@@ -42,7 +42,7 @@ impl Node {
         file_limit::raise();
         let config_hash = hash(&configuration::show(&settings)?);
         let namespaces = Arc::new(settings.namespaces);
-        let Joined { broker, presence, redis } = join(&settings.broker, namespaces.payload_rules())?;
+        let Joined { broker, presence, history, redis } = join(&settings.broker, namespaces.channel_rules())?;
         let internal = settings.internal.listen;
         let listener = TcpListener::bind(internal).await;
         let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
@@ -56,6 +56,7 @@ impl Node {
             verifier: verifier.clone(),
             broker: Arc::clone(&broker),
             presence: Arc::clone(&presence),
+            history,
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
         let gateway = Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, pages)?;
@@ -117,18 +118,19 @@ fn hash(text: &str) -> u64 {
 struct Joined {
     broker: Arc<dyn Broker>,
     presence: Arc<dyn Presence>,
+    history: Arc<dyn History>,
     redis: Option<Arc<RedisBroker>>,
 }
 
-fn join(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<Joined> {
+fn join(config: &ullim_broker::Config, rules: ChannelRules) -> anyhow::Result<Joined> {
     Ok(match config.kind {
         Kind::Memory => {
             let memory = Arc::new(MemoryBroker::new(config, rules));
-            Joined { broker: memory.clone(), presence: memory, redis: None }
+            Joined { broker: memory.clone(), presence: memory.clone(), history: memory, redis: None }
         }
         Kind::Redis => {
             let redis = RedisBroker::start(config, rules).context("broker.redis")?;
-            Joined { broker: redis.clone(), presence: redis.clone(), redis: Some(redis) }
+            Joined { broker: redis.clone(), presence: redis.clone(), history: redis.clone(), redis: Some(redis) }
         }
     })
 }

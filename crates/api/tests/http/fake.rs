@@ -1,12 +1,14 @@
 //! A broker that writes down what it is asked, and answers what a test wants.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ullim_broker::{
     Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Control, Counters, Entry, PageRequest, Presence,
     PresenceError, PublishError, PublishRequest, ShardId, ShardQueue, Status,
 };
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{Info, Member, MembersPage, Occupancy};
 use ullim_protocol::session::SessionId;
 
@@ -47,7 +49,7 @@ impl Broker for FakeBroker {
 
     fn unsubscribe(&self, _shard: ShardId, _channel: &ChannelName) {}
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         self.published.lock().unwrap().push(request);
         if *self.is_away.lock().unwrap() {
             return Answer::Ready(Err(PublishError::Unreachable));
@@ -55,7 +57,7 @@ impl Broker for FakeBroker {
         let answers = Arc::clone(&self.answers);
         Answer::Pending(Box::pin(async move {
             drop(answers.lock().await);
-            Ok(())
+            Ok(None)
         }))
     }
 
@@ -88,7 +90,7 @@ impl Presence for FakeBroker {
         Answer::Ready(Ok(()))
     }
 
-    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
+    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim, _absence: Duration) {}
 
     /// One page of two members; there is a second page only for the cursor `next`.
     fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {

@@ -16,7 +16,7 @@ use super::wait::{name, until};
 const ROOMY: usize = 64 << 20;
 
 fn request(channel: &str, data: Data) -> PublishRequest {
-    PublishRequest { channel: name(channel), data, headers: None, exclude: None }
+    PublishRequest { channel: name(channel), data, headers: None, exclude: None, id: None }
 }
 
 pub(crate) fn text(text: impl Into<String>) -> Data {
@@ -223,7 +223,7 @@ pub(crate) async fn many_channels_are_joined_and_heard(fixture: Fixture) {
     }
     let mut joined = HashSet::new();
     while joined.len() < CHANNELS {
-        let Relayed::Joined(channel) = shard.next().await else { panic!() };
+        let Relayed::Joined(channel, _) = shard.next().await else { panic!() };
         assert!(joined.insert(channel.to_string()));
     }
     assert_eq!(joined, names);

@@ -61,6 +61,7 @@ impl World {
             verifier: Arc::clone(&tokens) as _,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             presence: Arc::clone(&presence) as Arc<dyn Presence>,
+            history: Arc::clone(&broker) as _,
             resume: Arc::new(ResumeKey::new(&auth).unwrap()),
         };
         let lines = Lines::default();
@@ -169,16 +170,16 @@ pub(crate) fn name(channel: &str) -> ChannelName {
 }
 
 pub(crate) fn joined(channel: &str) -> Relayed {
-    Relayed::Joined(name(channel))
+    Relayed::Joined(name(channel), None)
 }
 
 pub(crate) fn gap(channel: &str, from: u64, to: u64) -> Relayed {
-    Relayed::Gap(name(channel), Gap { from, to, reason: GapReason::BrokerLink })
+    Relayed::Gap(name(channel), Gap { from, to, reason: GapReason::BrokerLink, position: None })
 }
 
 pub(crate) fn published(channel: &str, text: &str) -> Relayed {
     let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
-    let publication = Publication { data, time: 0, headers: None };
+    let publication = Publication { data, time: 0, headers: None, position: None };
     Relayed::Publication(Arc::new(Routed {
         channel: name(channel),
         publication,
@@ -189,7 +190,7 @@ pub(crate) fn published(channel: &str, text: &str) -> Relayed {
 
 pub(crate) fn publish(channel: &str, text: &str) -> Command {
     let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
-    Command::Publish(Publish { channel: channel.to_owned(), data, headers: None, echo: true })
+    Command::Publish(Publish { channel: channel.to_owned(), data, headers: None, echo: true, id: None })
 }
 
 pub(crate) fn subscribe(channel: &str) -> Command {

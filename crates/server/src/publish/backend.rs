@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use ullim_broker::config::{Config, Kind, RedisConfig};
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker as _, PayloadRules, PublishRequest, Status};
+use ullim_broker::{Answer, Broker as _, ChannelRules, PublishRequest, Status};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::publication::Data;
 
@@ -24,7 +24,7 @@ impl Backend {
     pub(super) async fn connect(url: String, prefix: String) -> Result<Self, Failure> {
         let redis = RedisConfig { url, prefix, ..RedisConfig::default() };
         let config = Config { kind: Kind::Redis, redis, ..Config::default() };
-        let broker = RedisBroker::start(&config, PayloadRules::default()).map_err(Failure::usage)?;
+        let broker = RedisBroker::start(&config, ChannelRules::default()).map_err(Failure::usage)?;
         let up = async {
             while broker.status() != Status::Up {
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -36,11 +36,11 @@ impl Backend {
     }
 
     pub(super) async fn publish(&self, channel: ChannelName, data: Data) -> anyhow::Result<()> {
-        let answer = self.0.publish(PublishRequest { channel, data, headers: None, exclude: None });
+        let answer = self.0.publish(PublishRequest { channel, data, headers: None, exclude: None, id: None });
         match answer {
             Answer::Ready(result) => result?,
             Answer::Pending(later) => later.await?,
-        }
+        };
         Ok(())
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn tell(shared: &Shared, now: Instant) {
     // A renewal that is not remembered was longer ago than a lease lasts, or was another link's.
     let since = renewed.or_else(|| now.checked_sub(LEASE)).unwrap_or(now);
     let (from, to) = (shared.clock.span(since).earliest, shared.clock.span(now).latest);
-    let gap = Gap { from, to, reason: GapReason::Presence };
+    let gap = Gap { from, to, reason: GapReason::Presence, position: None };
     for channel in channels {
         let told = shared.interest().tell_gap(channel, gap);
         shared.tally.gaps.add(told.queued);

@@ -32,7 +32,7 @@ impl Lines {
     }
 }
 
-fn subscribed(Subscribed { presence }: &Subscribed) -> String {
+fn subscribed(Subscribed { presence, .. }: &Subscribed) -> String {
     presence.as_ref().map(|page| format!(" {}", members(page))).unwrap_or_default()
 }
 
@@ -61,11 +61,13 @@ impl Encode for Lines {
                 });
                 format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
             }
+            Outgoing::Reply(id, Reply::Publish(None)) => format!("{id} Publish"),
             Outgoing::Reply(id, reply) => format!("{id} {reply:?}"),
             Outgoing::Error(Some(id), refusal) => {
                 *self.refusal.borrow_mut() = Some(refusal.message.clone());
                 format!("{id} {}", refusal.code.name)
             }
+            Outgoing::Reconnect(delay) => format!("reconnect in {delay}"),
             Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
             Outgoing::Push(channel, Push::Publication(publication)) => {
                 format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
