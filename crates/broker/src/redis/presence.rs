@@ -39,7 +39,6 @@ mod writes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +46,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
 use super::Shared;
+use super::commands::Commands;
 use super::connection::Connection;
 use super::outage::{Backoff, Standing};
 use crate::{Claim, Entry};
@@ -72,7 +72,7 @@ pub(super) struct Keeper {
     chores: Mutex<Chores>,
     chores_changed: Notify,
     /// The link, while it stands.
-    link: watch::Sender<Option<MultiplexedConnection>>,
+    link: watch::Sender<Option<Commands>>,
     reads: Semaphore,
     listed: tokio::sync::Mutex<Option<Listed>>,
     /// Which history of data Redis had when the lease was renewed last, on whichever link.
@@ -229,7 +229,7 @@ async fn supervise(shared: &Shared) {
         let Broken(reason) = match set_up(shared).await {
             Ok((connection, lease)) => {
                 let since = Instant::now();
-                if keeper.standing.up(&shared.address) {
+                if keeper.standing.up(&shared.place) {
                     shared.tally.reconnects.add(1);
                 }
                 let broken = serve(shared, connection, lease).await;
@@ -241,7 +241,7 @@ async fn supervise(shared: &Shared) {
             }
             Err(broken) => broken,
         };
-        keeper.standing.down(&shared.address, &reason);
+        keeper.standing.down(&shared.place, &reason);
         sleep(backoff.next()).await;
     }
 }
@@ -260,10 +260,10 @@ async fn set_up(shared: &Shared) -> Result<(Connection, Lease), Broken> {
 /// Serves a link until it breaks. Renewals, writes and the rest each have one command or one batch under way, so that
 /// none waits for a whole run of another.
 async fn serve(shared: &Shared, connection: Connection, lease: Lease) -> Broken {
-    let Connection { commands, ended } = connection;
+    let commands = connection.commands.clone();
     shared.keeper.link.send_replace(Some(commands.clone()));
     tokio::select! {
-        () = ended.notified() => Broken("redis closed the connection".to_owned()),
+        reason = connection.over(shared) => Broken(reason),
         broken = lease.keep(shared, commands.clone()) => broken,
         broken = writes::run(shared, commands.clone()) => broken,
         broken = upkeep::run(shared, commands.clone()) => broken,
