@@ -3,14 +3,17 @@
 //! * `slot`: the slot of a key, and the key of a command
 //! * `map`, `topology`: which master has which slot
 //! * `router`: commands on their way
-//! * `fleet`, `link`: the subscription links
+//! * `fleet`, `desk`: which channel is on which subscription link
+//! * `upkeep`, `link`: the subscription links
 
+mod desk;
 mod fleet;
 mod link;
 mod map;
 mod router;
-mod slot;
+pub(super) mod slot;
 mod topology;
+mod upkeep;
 
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use fleet::Fleet;
-use link::Quarters;
+use upkeep::Quarters;
 
 pub(super) use router::{Router, UNANSWERED, UNREACHABLE};
 pub(super) use topology::Topology;
@@ -52,7 +55,7 @@ async fn supervise(quarters: Quarters) {
                 stays
             });
             for (id, address, wake) in fleet.follow(shared, map) {
-                let task = links.spawn(link::run(quarters.clone(), id, address.clone(), wake));
+                let task = links.spawn(upkeep::run(quarters.clone(), id, address.clone(), wake));
                 tasks.insert(address, task);
             }
         }

@@ -110,7 +110,10 @@ pub(super) async fn connect(shared: &Shared, address: &Address) -> Result<Connec
     }
     let time = connection.answer("TIME").await?;
     let (seconds, micros) = read_time(&time).ok_or(LinkError::Unexpected("TIME"))?;
-    shared.clock.learn(seconds, micros, since, Instant::now());
+    // In a Cluster the clock is that of one master, which the command link asks.
+    if !shared.place.is_sharded() {
+        shared.clock.learn(seconds, micros, since, Instant::now());
+    }
     match connection.answer("ROLE").await {
         Ok(role) => check_role(&role)?,
         // A user that may not ask is not told.

@@ -5,6 +5,7 @@
 //! * `writes`: brings Redis to agree with the table
 //! * `lease`: says that this node lives, and sees who does not
 //! * `forgotten`: tells those who watch that Redis has lost comings and goings
+//! * `histories`: sees which masters of a Cluster have lost some
 //! * `upkeep`: removes what dead nodes left, and what this node has forgotten
 //! * `reads`: who is in a channel, and which channels there are
 //! * `entry`: what Redis keeps of a member
@@ -29,6 +30,7 @@
 mod calls;
 mod entry;
 mod forgotten;
+mod histories;
 mod lease;
 mod library;
 pub(super) mod reads;
@@ -36,7 +38,7 @@ mod table;
 mod upkeep;
 mod writes;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -46,6 +48,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
 use super::Shared;
+use super::address::Address;
 use super::commands::Commands;
 use super::connection::Connection;
 use super::outage::{Backoff, Standing};
@@ -75,6 +78,8 @@ pub(super) struct Keeper {
     link: watch::Sender<Option<Commands>>,
     reads: Semaphore,
     listed: tokio::sync::Mutex<Option<Listed>>,
+    /// Which history of data each master of a Cluster had.
+    histories: Mutex<HashMap<Address, String>>,
     /// Which history of data Redis had when the lease was renewed last, on whichever link.
     history: Mutex<Option<String>>,
     standing: Standing,
@@ -104,6 +109,7 @@ impl Keeper {
             link: watch::Sender::new(None),
             reads: Semaphore::new(READS),
             listed: tokio::sync::Mutex::default(),
+            histories: Mutex::default(),
             history: Mutex::default(),
             standing: Standing::new("presence"),
         }
@@ -149,6 +155,10 @@ impl Keeper {
 
     fn chores(&self) -> MutexGuard<'_, Chores> {
         self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn histories(&self) -> MutexGuard<'_, HashMap<Address, String>> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name(&self) -> Name {
@@ -251,6 +261,7 @@ async fn set_up(shared: &Shared) -> Result<(Connection, Lease), Broken> {
     let set_up = async {
         let mut connection = Connection::open(shared).await.map_err(|error| Broken(error.to_string()))?;
         library::ensure(shared, &mut connection.commands).await?;
+        histories::verify(shared, &connection.commands).await;
         let lease = Lease::begin(shared, &mut connection.commands).await?;
         Ok((connection, lease))
     };

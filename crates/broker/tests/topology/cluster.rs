@@ -165,6 +165,11 @@ async fn a_replica_takes_over_from_a_master_that_dies() {
     others.join(&*one, there).await;
     enter(&*two, here, 1, "alice").await;
     assert!(matches!(shard.next().await, Relayed::Presence(_)));
+    let mut watcher = Shard::attach(&*two, ROOMY);
+    watcher.join(&*two, here).await;
+    let mut other_watcher = Shard::attach(&*two, ROOMY);
+    other_watcher.join(&*two, there).await;
+    enter(&*two, there, 1, "alice").await;
     let load = Load::start(Arc::clone(&two), here);
     until("flowing", || one.counters().received > 50).await;
 
@@ -180,6 +185,44 @@ async fn a_replica_takes_over_from_a_master_that_dies() {
     assert!(gaps.len() == 1 && gaps[0].reason == GapReason::BrokerLink, "{gaps:?}");
     // Those of the other masters were told nothing, and hear on.
     assert_eq!(publish(&two, there, "on").await, Ok(()));
-    assert_eq!(others.next_data(there).await, "on");
+    for shard in [&mut others, &mut other_watcher] {
+        assert!(matches!(shard.next().await, Relayed::Presence(_)));
+        assert_eq!(shard.next_data(there).await, "on");
+    }
+    // Goings may have died with the master.
+    while !matches!(watcher.next().await, Relayed::Gap(_, gap) if gap.reason == GapReason::Presence) {}
     until_occupancy(&*one, here, (1, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_hangs_does_not_hold_up_the_others() {
+    let nodes = Nodes::start(false).await;
+    let broker = node(&nodes).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    let (mut here, mut there) = (None, None);
+    for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        match nodes.master_of(channel).await {
+            0 => here = Some(channel),
+            _ => there = Some(channel),
+        }
+    }
+    let (here, there) = (here.unwrap(), there.unwrap());
+    shard.join(&*broker, there).await;
+    nodes.masters[0].signal("STOP");
+    // The first waits for the answer that does not come.
+    assert!(publish(&broker, here, "lost").await.is_err());
+    for number in 0..100 {
+        let number = number.to_string();
+        // Refused while no connection is there, and not waited for.
+        let (refused, published) = tokio::join!(publish(&broker, here, &number), publish(&broker, there, &number));
+        assert!(refused.is_err() && published.is_ok(), "{refused:?} {published:?}");
+        assert_eq!(shard.next_data(there).await, number);
+    }
+    nodes.masters[0].signal("CONT");
+    let deadline = Instant::now() + PATIENCE;
+    while publish(&broker, here, "back").await.is_err() {
+        assert!(Instant::now() < deadline, "it is not used again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    until("up", || broker.status() == ullim_broker::Status::Up).await;
 }

@@ -1,6 +1,6 @@
 //! TLS on every link, with an authority of the test's own; a client's certificate; a user with a password.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tempfile::TempDir;
 use ullim_broker::redis::{RedisBroker, check};
@@ -45,9 +45,11 @@ impl Secured {
     }
 }
 
-/// What is logged meanwhile.
+/// What all tests log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
+
+static LOG: OnceLock<Log> = OnceLock::new();
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -61,8 +63,21 @@ impl std::io::Write for Log {
 }
 
 impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    fn start() -> Self {
+        let log = LOG.get_or_init(|| {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+            tracing::subscriber::set_global_default(subscriber).unwrap();
+            log
+        });
+        log.clone()
+    }
+
+    /// The lines about the server at `port`.
+    fn about(&self, port: u16) -> String {
+        let text = String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned();
+        text.lines().filter(|line| line.contains(&format!(":{port}"))).map(|line| format!("{line}\n")).collect()
     }
 }
 
@@ -102,14 +117,10 @@ async fn a_certificate_of_our_own_is_shown_where_redis_asks_for_one() {
 #[tokio::test]
 async fn a_certificate_by_another_authority_is_refused_and_said() {
     let secured = Secured::start(&["--tls-auth-clients", "no"]).await;
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    // For this thread, on which the command link runs.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let log = Log::start();
     let broker = start(&secured.config("", "other.pem"));
-    wait::until("it is said", || log.text().contains("by an authority that is not trusted")).await;
-    assert!(log.text().contains("broker.redis.ca_file"));
+    let said = "by an authority that is not trusted: see broker.redis.ca_file";
+    wait::until("it is said", || log.about(secured.port).contains(said)).await;
     assert_eq!(broker.status(), Status::Starting);
 }
 

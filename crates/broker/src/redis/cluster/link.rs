@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use ullim_protocol::channel::ChannelName;
 
-use super::fleet::{Fleet, LinkId};
+use super::desk::LinkId;
 use super::slot;
-use super::topology::Topology;
+use super::upkeep::Quarters;
 use crate::redis::Shared;
 use crate::redis::address::Address;
 use crate::redis::canary::Canary;
 use crate::redis::control;
-use crate::redis::handshake::{self, Connection, Input, LinkError, check_role, write_command};
-use crate::redis::outage::Backoff;
+use crate::redis::handshake::{Connection, Input, LinkError, check_role, write_command};
 use crate::redis::relay::Batch;
 use crate::redis::resp::Value;
 use crate::redis::socket::{self, Stream};
@@ -26,53 +27,11 @@ use crate::redis::socket::{self, Stream};
 /// The most channels of each kind that are asked for at once. The next when all of them are confirmed.
 const BATCH: usize = 512;
 
+/// After how long a subscription is tried anew that was refused for now.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// How often it is logged that somebody publishes without sharding.
-const WARN_EVERY: std::time::Duration = std::time::Duration::from_secs(600);
-
-/// What every link of the fleet knows.
-#[derive(Debug, Clone)]
-pub(super) struct Quarters {
-    pub(super) shared: Arc<Shared>,
-    pub(super) topology: Arc<Topology>,
-    pub(super) fleet: Arc<Fleet>,
-}
-
-/// Builds the link again and again. Never ends by itself.
-pub(super) async fn run(quarters: Quarters, id: LinkId, address: Address, wake: Arc<Notify>) {
-    let Quarters { shared, topology, fleet } = &quarters;
-    let mut backoff = Backoff::default();
-    loop {
-        let set_up = timeout(shared.config.ping_timeout, handshake::connect(shared, &address)).await;
-        let reason = match set_up.unwrap_or(Err(LinkError::Silent("HELLO"))) {
-            Ok(connection) => {
-                let since = connection.since;
-                let canary = canary(shared, topology, &address);
-                fleet.connected(shared, id);
-                let mut traffic = Traffic::new(quarters.clone(), id, since, connection.tells_role, canary);
-                let Err(reason) = traffic.run(connection, &wake).await;
-                if let Some(canary) = &traffic.canary {
-                    shared.canaries().retain(|other| !Arc::ptr_eq(other, canary));
-                }
-                fleet.broken(shared, id, shared.clock.span(traffic.proven).earliest);
-                backoff.stood(since, Instant::now());
-                reason
-            }
-            Err(reason) => reason,
-        };
-        topology.refresh();
-        tracing::debug!(%address, %reason, "a link of the cluster broke or could not be built");
-        shared.subscription.down(&shared.place, &format_args!("{address}: {reason}"));
-        sleep(backoff.next()).await;
-    }
-}
-
-/// A canary in a slot that this master has.
-fn canary(shared: &Shared, topology: &Topology, address: &Address) -> Option<Arc<Canary>> {
-    let tag = topology.map().tag_at(address, &format!("{:016x}:", rand::random::<u64>()))?;
-    let canary = Arc::new(Canary::new(shared.names.canary(&tag)));
-    shared.canaries().push(Arc::clone(&canary));
-    Some(canary)
-}
+const WARN_EVERY: Duration = Duration::from_secs(600);
 
 /// What was asked for and is not answered, in order.
 #[derive(Debug)]
@@ -99,7 +58,8 @@ enum Expected {
     Pong,
 }
 
-struct Traffic {
+/// What goes on on a connection.
+pub(super) struct Traffic {
     quarters: Quarters,
     id: LinkId,
     canary: Option<Arc<Canary>>,
@@ -107,16 +67,25 @@ struct Traffic {
     written: usize,
     unflushed: bool,
     expected: VecDeque<Expected>,
+    /// Channels that are to be asked for anew, wherever their slot is then, and when.
+    refused: Vec<ChannelName>,
+    refused_until: Option<Instant>,
     tells_role: bool,
     pinged: Instant,
     pong_awaited: bool,
     /// All that was published on this link before has been read.
-    proven: Instant,
+    pub(super) proven: Instant,
     heard: Instant,
 }
 
 impl Traffic {
-    fn new(quarters: Quarters, id: LinkId, since: Instant, tells_role: bool, canary: Option<Arc<Canary>>) -> Self {
+    pub(super) fn new(
+        quarters: Quarters,
+        id: LinkId,
+        since: Instant,
+        tells_role: bool,
+        canary: Option<Arc<Canary>>,
+    ) -> Self {
         let mut traffic = Self {
             quarters,
             id,
@@ -125,6 +94,8 @@ impl Traffic {
             written: 0,
             unflushed: false,
             expected: VecDeque::new(),
+            refused: Vec::new(),
+            refused_until: None,
             tells_role,
             pinged: since,
             pong_awaited: false,
@@ -138,7 +109,8 @@ impl Traffic {
         traffic
     }
 
-    async fn run(&mut self, connection: Connection, wake: &Notify) -> Result<Infallible, LinkError> {
+    /// Serves a connection until it breaks, and says why.
+    pub(super) async fn run(&mut self, connection: Connection, wake: &Notify) -> Result<Infallible, LinkError> {
         let Connection { stream, mut input, .. } = connection;
         let (mut reading, mut writing): (tokio::io::ReadHalf<Stream>, _) = tokio::io::split(stream);
         let mut due = std::pin::pin!(sleep_until(self.heard));
@@ -223,6 +195,10 @@ impl Traffic {
             self.pinged = now;
             self.pong_awaited = true;
         }
+        if self.refused_until.is_some_and(|until| until <= now) {
+            self.refused_until = None;
+            fleet.refused(shared, self.id, std::mem::take(&mut self.refused));
+        }
         if fleet.is_to_be_home(self.id) {
             write_command(&mut self.out, "SUBSCRIBE", &[shared.names.control()]);
             write_command(&mut self.out, "PSUBSCRIBE", &[shared.names.pattern()]);
@@ -248,10 +224,11 @@ impl Traffic {
                 self.expected.push_back(Expected::Leave { left: channels.len(), channels });
             }
         }
-        match self.pong_awaited {
+        let ping = match self.pong_awaited {
             true => self.deadline(),
             false => self.pinged + self.quarters.shared.config.ping_interval,
-        }
+        };
+        self.refused_until.map_or(ping, |until| until.min(ping))
     }
 
     fn command(&mut self, command: &str, channels: &[ChannelName]) {
@@ -311,21 +288,23 @@ impl Traffic {
         }
     }
 
-    fn refused(&mut self, channels: Vec<ChannelName>, text: &[u8]) -> Result<(), LinkError> {
+    fn refused(&mut self, channels: Vec<ChannelName>, text: &Bytes) -> Result<(), LinkError> {
         let Quarters { shared, topology, fleet } = &self.quarters;
-        let mut words = text.split(|byte| *byte == b' ').map(|word| std::str::from_utf8(word).unwrap_or_default());
-        match (words.next(), words.next(), words.next()) {
-            (Some("MOVED"), Some(slot), Some(address)) => {
-                match (slot.parse(), Address::parse(address)) {
-                    (Ok(slot), Some(address)) if slot < slot::SLOTS => topology.learn(slot, &address),
-                    _ => topology.refresh(),
-                }
+        let words = String::from_utf8_lossy(text);
+        let mut words = words.split(' ');
+        match (words.next(), words.next().map(str::parse), words.next().and_then(Address::parse)) {
+            (Some("MOVED"), Some(Ok(slot)), Some(address)) if topology.learn(slot, &address) => {
                 fleet.refused(shared, self.id, channels);
-                Ok(())
             }
-            // Also where the Cluster is down: the link is built again, with a wait.
-            _ => Err(LinkError::refused("SSUBSCRIBE", &bytes::Bytes::copy_from_slice(text))),
+            // The map knows no better, or the Cluster is down: a little later it is tried anew.
+            (Some("MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN"), ..) => {
+                topology.refresh();
+                self.refused_until.get_or_insert(Instant::now() + AGAIN);
+                self.refused.extend(channels);
+            }
+            _ => return Err(LinkError::refused("SSUBSCRIBE", text)),
         }
+        Ok(())
     }
 
     fn take_pong(&mut self) -> Result<(), LinkError> {
@@ -344,7 +323,7 @@ impl Traffic {
         let shared = Arc::clone(&self.quarters.shared);
         let text = |value: Option<&Value>| match value {
             Some(Value::Text(text)) => text.clone(),
-            _ => bytes::Bytes::new(),
+            _ => Bytes::new(),
         };
         let (kind, name) = (text(parts.first()), text(parts.get(1)));
         match (&kind[..], parts.len()) {
@@ -437,6 +416,15 @@ impl Traffic {
             shared.canaries().retain(|other| !Arc::ptr_eq(other, &canary));
         }
         topology.refresh();
+    }
+}
+
+/// Also where the link is ended from outside.
+impl Drop for Traffic {
+    fn drop(&mut self) {
+        if let Some(canary) = &self.canary {
+            self.quarters.shared.canaries().retain(|other| !Arc::ptr_eq(other, canary));
+        }
     }
 }
 

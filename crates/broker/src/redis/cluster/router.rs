@@ -10,6 +10,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 use super::slot;
 use super::topology::Topology;
@@ -18,7 +19,7 @@ use crate::redis::connection;
 use crate::redis::place::Access;
 
 /// How long a server that could not be reached is not tried again, so that it does not hold up the others.
-const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// The wait before a command is sent again to where it was sent before.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -33,6 +34,8 @@ pub(in crate::redis) struct Router {
     nodes: Mutex<HashMap<Address, Arc<tokio::sync::Mutex<Node>>>>,
     /// A connection has ended.
     ended: Arc<Notify>,
+    /// Connections that nobody waits for.
+    opening: TaskTracker,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +63,14 @@ enum Unsent {
 
 impl Router {
     pub(in crate::redis) fn new(topology: Arc<Topology>, access: Access, home: &str, ended: Arc<Notify>) -> Self {
-        Self { topology, access, home: slot::of(home.as_bytes()), nodes: Mutex::default(), ended }
+        Self {
+            topology,
+            access,
+            home: slot::of(home.as_bytes()),
+            nodes: Mutex::default(),
+            ended,
+            opening: TaskTracker::new(),
+        }
     }
 
     /// Sends commands to where their slots are. There is an answer to each.
@@ -157,7 +167,7 @@ impl Router {
         match error.kind() {
             ErrorKind::Server(ServerErrorKind::Moved) => {
                 match elsewhere() {
-                    Some(address) => self.topology.learn(slot, &address),
+                    Some(address) => drop(self.topology.learn(slot, &address)),
                     None => self.topology.refresh(),
                 }
                 Some(Task { asked_at: None, ..task })
@@ -200,7 +210,9 @@ impl Router {
             Ok(answers) => Ok(answers),
             Err(error) => {
                 // Answers may yet come on it, to nobody.
-                self.node(address).lock().await.connection = None;
+                let node = self.node(address);
+                let mut node = node.lock().await;
+                *node = Node { connection: None, failed: Some((Instant::now(), error.to_string())) };
                 self.ended.notify_one();
                 Err(Unsent::Unanswered(error.to_string()))
             }
@@ -219,23 +231,42 @@ impl Router {
 
     async fn connection(&self, address: &Address) -> Result<MultiplexedConnection, String> {
         let node = self.node(address);
-        let mut node = node.lock().await;
-        if let Some(connection) = &node.connection {
+        let mut entry = node.lock().await;
+        if let Some(connection) = &entry.connection {
             return Ok(connection.clone());
         }
-        if let Some((until, problem)) = &node.failed
-            && Instant::now() < *until
-        {
-            return Err(problem.clone());
+        let Some((until, problem)) = entry.failed.clone() else {
+            let opened = connection::open(&self.access, address, &self.ended).await;
+            return entry.take(address, opened);
+        };
+        if Instant::now() >= until {
+            // Nobody waits for it: commands for others go on.
+            entry.failed = Some((Instant::now() + self.access.set_up, problem.clone()));
+            let (access, address, ended) = (self.access.clone(), address.clone(), Arc::clone(&self.ended));
+            let node = Arc::clone(&node);
+            self.opening.spawn(async move {
+                let opened = connection::open(&access, &address, &ended).await;
+                let _ = node.lock().await.take(&address, opened);
+            });
         }
-        match connection::open(&self.access, address, &self.ended).await {
+        Err(problem)
+    }
+}
+
+impl Node {
+    fn take(
+        &mut self,
+        address: &Address,
+        opened: RedisResult<MultiplexedConnection>,
+    ) -> Result<MultiplexedConnection, String> {
+        match opened {
             Ok(connection) => {
-                node.failed = None;
-                Ok(node.connection.insert(connection).clone())
+                self.failed = None;
+                Ok(self.connection.insert(connection).clone())
             }
             Err(error) => {
                 let problem = format!("{address}: {error}");
-                node.failed = Some((Instant::now() + AGAIN, problem.clone()));
+                self.failed = Some((Instant::now() + AGAIN, problem.clone()));
                 Err(problem)
             }
         }

@@ -61,16 +61,18 @@ impl Topology {
         self.refresh.notify_one();
     }
 
-    /// A node says that `slot` is at `address`.
-    pub(in crate::redis) fn learn(&self, slot: u16, address: &Address) {
-        self.map.send_if_modified(|map| {
-            let news = map.owner(slot) != Some(address);
-            if news {
+    /// A node says that `slot` is at `address`. Says whether that is news. Only a master that is known is believed in at
+    /// once, because the same node may go by several names; else the nodes are asked.
+    pub(in crate::redis) fn learn(&self, slot: u16, address: &Address) -> bool {
+        let is_news = self.map.send_if_modified(|map| {
+            let is_news = map.masters().contains(address) && map.owner(slot).is_some_and(|owner| owner != address);
+            if is_news {
                 *map = Arc::new(map.with(slot, address));
             }
-            news
+            is_news
         });
         self.refresh();
+        is_news
     }
 
     /// Keeps the map up.

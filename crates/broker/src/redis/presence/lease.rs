@@ -77,9 +77,10 @@ impl Lease {
         let asked = Instant::now();
         let (state, replication, revision, stale, time) = self.ask(shared, connection).await?;
         let restored = replication != self.replication;
-        let is_other_history = shared.keeper.is_other_history(&replication);
+        // In a Cluster it is one of several histories, which are looked at together.
+        let is_other_history = shared.keeper.is_other_history(&replication) && !shared.place.is_sharded();
         if state == LOST || is_other_history {
-            forgotten::tell(shared, asked);
+            forgotten::tell(shared, asked, |_| true);
         }
         self.replication = replication;
         match state {
