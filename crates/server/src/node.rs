@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -30,6 +31,10 @@ pub(crate) struct Node {
     pub(crate) api: JoinSet<io::Result<()>>,
     /// Ends it.
     pub(crate) stop_api: CancellationToken,
+    /// A backend has asked this node to end.
+    pub(crate) end_asked: CancellationToken,
+    /// Over how long its clients are then sent away.
+    pub(crate) drain_window: Duration,
     /// Keeps the keys of tokens up to date.
     _keys: KeyWatch,
     internal_address: SocketAddr,
@@ -56,20 +61,23 @@ impl Node {
             verifier: verifier.clone(),
             broker: Arc::clone(&broker),
             presence: Arc::clone(&presence),
-            history,
+            history: Arc::clone(&history),
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
         let gateway = Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, pages)?;
         let gateway = Arc::new(gateway);
 
         let readiness = Readiness::default();
+        let end_asked = CancellationToken::new();
         let state = ApiState {
             config: settings.internal,
             body_bytes: settings.broker.payload_bytes,
             broker: Arc::clone(&broker),
             presence,
+            history,
             namespaces,
             readiness: readiness.clone(),
+            end: end_asked.clone(),
             counters: counters(Arc::clone(&gateway), verifier),
             config_hash,
         };
@@ -77,7 +85,18 @@ impl Node {
         let mut api = JoinSet::new();
         api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
         readiness.serving();
-        Ok(Self { readiness, gateway, broker, redis, api, stop_api, _keys: keys, internal_address })
+        Ok(Self {
+            readiness,
+            gateway,
+            broker,
+            redis,
+            api,
+            stop_api,
+            end_asked,
+            drain_window: settings.drain.window,
+            _keys: keys,
+            internal_address,
+        })
     }
 
     /// Where clients connect.

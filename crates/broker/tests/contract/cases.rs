@@ -15,7 +15,7 @@ use super::wait::{name, until};
 
 const ROOMY: usize = 64 << 20;
 
-fn request(channel: &str, data: Data) -> PublishRequest {
+pub(crate) fn request(channel: &str, data: Data) -> PublishRequest {
     PublishRequest { channel: name(channel), data, headers: None, exclude: None, id: None }
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn text(text: impl Into<String>) -> Data {
     Data::Text(Bytes::from(text.into()))
 }
 
-async fn answer<T>(answer: Answer<T>) -> T {
+pub(crate) async fn answer<T>(answer: Answer<T>) -> T {
     match answer {
         Answer::Ready(result) => result,
         Answer::Pending(result) => result.await,
