@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ullim_client::{Config, Data, Event, Token, connect};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use ullim_client::{Config, Data, Event, GapReason, Token, connect};
 
 use super::subscriber::long_token;
 use super::{Counts, Orders, read};
-use crate::chaos::log::{Channel, Entry, Promise, Subscriber, What};
+use crate::chaos::log::{Channel, Entry, Subscriber, What};
 use crate::now_ms;
 
 /// Runs until it is told to end: what it saw.
@@ -25,18 +28,23 @@ pub(crate) async fn run(
     config.token = Some(Token::fixed(long_token(&name)));
     let Ok((client, mut events)) = connect(config) else { return subscriber };
     let index = |channel: &str| channels.iter().position(|other| other.name == channel);
-    for channel in &wants {
-        let name = channels[*channel].name.clone();
-        let client = client.clone();
-        tokio::spawn(async move {
+    let mut subscribing = JoinSet::new();
+    for channel in wants {
+        let (client, name) = (client.clone(), channels[channel].name.clone());
+        subscribing.spawn(async move {
             while client.subscribe(&name).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                sleep(Duration::from_millis(200)).await;
             }
+            channel
         });
     }
     loop {
         let event = tokio::select! {
             event = events.next() => event,
+            Some(Ok(channel)) = subscribing.join_next() => {
+                subscriber.entries.push(Entry { at: now_ms(), what: subscription(channel) });
+                continue;
+            }
             _ = orders.subscribers_end.changed() => None,
         };
         let Some(event) = event else { break };
@@ -60,17 +68,38 @@ pub(crate) async fn run(
                 Counts::add(&orders.counts.heard);
                 What::Heard { channel, mark, position: None }
             }
+            Event::Gap { channel, from, reason: GapReason::Disconnected, .. } => {
+                // It was away from there until now, and has subscribed again.
+                let Some(channel) = index(&channel) else { continue };
+                subscriber.entries.push(Entry { at: from, what: What::Left { channel } });
+                subscription(channel)
+            }
             Event::Gap { channel, from, to, reason } => {
                 let Some(channel) = index(&channel) else { continue };
                 Counts::add(&orders.counts.signals);
-                What::Gap { channel, from, to, reason: format!("{reason:?}"), position: None }
+                What::Gap { channel, from, to, reason: name_of(&reason), position: None }
             }
             _ => continue,
         };
         subscriber.entries.push(Entry { at, what });
     }
-    let _ = Promise::Live;
     subscriber
+}
+
+fn subscription(channel: usize) -> What {
+    What::Subscribed { channel, asked: None, recovered: None, position: None, replayed: 0 }
+}
+
+/// As the protocol names it.
+fn name_of(reason: &GapReason) -> String {
+    match reason {
+        GapReason::BrokerLink => "broker_link".to_owned(),
+        GapReason::Overload => "overload".to_owned(),
+        GapReason::Undecodable => "undecodable".to_owned(),
+        GapReason::Presence => "presence".to_owned(),
+        GapReason::Disconnected => "disconnected".to_owned(),
+        GapReason::Other(name) => name.clone(),
+    }
 }
 
 fn url(seat: SocketAddr) -> String {

@@ -109,12 +109,12 @@ impl Publisher {
             let attempt = match &self.plan.door {
                 Door::Redis(directory) => {
                     let directory = directory.clone();
-                    self.to_redis(&directory, &data, &id).await
+                    self.ask_redis(&directory, &data, &id).await
                 }
-                Door::Http(nodes) => to_http(nodes[self.node % nodes.len()], &self.plan, &data, &id).await,
+                Door::Http(nodes) => ask_http(nodes[self.node % nodes.len()], &self.plan, &data, &id).await,
                 Door::Client(nodes) => {
                     let node = nodes[self.node % nodes.len()];
-                    self.to_client(node, &data, &id).await
+                    self.ask_client(node, &data, &id).await
                 }
             };
             match attempt {
@@ -136,7 +136,7 @@ impl Publisher {
         self.publications.push(Publication { channel: self.plan.channel, mark, sent, outcome });
     }
 
-    async fn to_redis(&mut self, directory: &Directory, data: &serde_json::Value, id: &str) -> Attempt {
+    async fn ask_redis(&mut self, directory: &Directory, data: &serde_json::Value, id: &str) -> Attempt {
         let key = format!("ullim:{{{}}}", self.plan.name);
         let mut asks = false;
         if let Some(server) = self.asking.take() {
@@ -192,7 +192,7 @@ impl Publisher {
         }
     }
 
-    async fn to_client(&mut self, node: SocketAddr, data: &serde_json::Value, id: &str) -> Attempt {
+    async fn ask_client(&mut self, node: SocketAddr, data: &serde_json::Value, id: &str) -> Attempt {
         if self.wire.is_none() {
             self.wire = Wire::open(node, &long_token(&format!("publisher-{}", self.plan.publisher)), None).await;
         }
@@ -225,7 +225,7 @@ impl Publisher {
     }
 }
 
-async fn to_http(node: SocketAddr, plan: &Plan, data: &serde_json::Value, id: &str) -> Attempt {
+async fn ask_http(node: SocketAddr, plan: &Plan, data: &serde_json::Value, id: &str) -> Attempt {
     let mut body = json!({"channel": plan.name, "data": data});
     if plan.promise == Promise::Recoverable {
         body["id"] = id.into();
