@@ -113,6 +113,8 @@ pub enum What {
     Left {
         /// The channel.
         channel: usize,
+        /// Until when all that had been published has surely been read.
+        since: Ms,
     },
     /// A subscription or another command was refused.
     Refused {
@@ -164,7 +166,7 @@ impl What {
     pub fn channel(&self) -> Option<usize> {
         match self {
             Self::Subscribed { channel, .. }
-            | Self::Left { channel }
+            | Self::Left { channel, .. }
             | Self::Refused { channel, .. }
             | Self::Heard { channel, .. }
             | Self::Gap { channel, .. }

@@ -21,8 +21,9 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, channel: usize, book: &B
             What::Subscribed { .. } => {
                 since.get_or_insert(entry.at);
             }
-            What::Left { .. } => spans.extend(since.take().map(|since| (since, entry.at))),
-            What::Lost { since: read, .. } => spans.extend(since.take().map(|since| (since, *read))),
+            What::Left { since: read, .. } | What::Lost { since: read, .. } => {
+                spans.extend(since.take().map(|since| (since, *read)))
+            }
             What::Gap { from, to, reason, .. } if reason != "presence" => {
                 if from > to {
                     find(Kind::Malformed, entry.at, format!("a gap from {from} to {to}"));

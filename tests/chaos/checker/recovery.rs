@@ -46,7 +46,7 @@ fn after(log: &Log, fault: &Fault, next: Ms, sent: &HashMap<(usize, Mark), Ms>) 
                 What::Subscribed { channel, .. } if log.channels[channel].busy && entry.at < since => {
                     first.entry(channel).or_default();
                 }
-                What::Left { channel } if entry.at < next => {
+                What::Left { channel, .. } if entry.at < next => {
                     first.remove(&channel);
                 }
                 What::Stalled { .. } if entry.at < next => first.clear(),

@@ -37,8 +37,8 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, verdict: &mut Verdict) {
                     }
                 }
             }
-            What::Left { channel } => {
-                in_step[*channel] = entry.at;
+            What::Left { channel, since } => {
+                in_step[*channel] = *since;
                 away[*channel] = true;
             }
             What::Stalled { until } => stalled = *until,

@@ -15,7 +15,7 @@ pub(super) async fn stall(scene: &mut Scene<'_>) -> Done {
     scene.levers.stall.send_replace(until);
     while now_ms() < until {
         scene.burst.publish(false, LARGE).await;
-        sleep(Duration::from_millis(40)).await;
+        sleep(Duration::from_millis(15)).await;
     }
     Done::harmless(format!("for {still:?}"))
 }

@@ -43,13 +43,15 @@ pub(super) async fn rolling(scene: &mut Scene<'_>) -> Done {
 
 /// A node is restarted with a clock that is an hour ahead, and later once more with the right one.
 pub(super) async fn skew(scene: &mut Scene<'_>) -> Result<Done, Skipped> {
-    if Command::new("faketime").arg("--version").output().is_err() {
+    // The program itself would stand between the node and its signals: only its library is wanted.
+    let Ok(output) = Command::new("faketime").args(["-f", "+1h", "printenv", "LD_PRELOAD"]).output() else {
         return Err(Skipped("the program faketime is not installed (Debian package faketime)".to_owned()));
-    }
+    };
+    let library = format!("LD_PRELOAD={}", String::from_utf8_lossy(&output.stdout).trim());
     let node = scene.any_node();
     let wrong = scene.lasting(5000, 15_000);
     scene.world.drain_node(node).await;
-    let fake = ["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", "faketime", "-f", "+1h"];
+    let fake = ["env", &library, "FAKETIME=+1h", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"];
     scene.world.start_node(node, &fake).await;
     sleep(wrong).await;
     scene.world.drain_node(node).await;

@@ -71,7 +71,7 @@ pub(crate) async fn run(
             Event::Gap { channel, from, reason: GapReason::Disconnected, .. } => {
                 // It was away from there until now, and has subscribed again.
                 let Some(channel) = index(&channel) else { continue };
-                subscriber.entries.push(Entry { at: from, what: What::Left { channel } });
+                subscriber.entries.push(Entry { at: now_ms(), what: What::Left { channel, since: from } });
                 subscription(channel)
             }
             Event::Gap { channel, from, to, reason } => {

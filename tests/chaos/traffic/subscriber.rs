@@ -76,7 +76,9 @@ pub(crate) async fn run(mut plan: Plan, mut orders: Orders) -> Subscriber {
         if *orders.subscribers_end.borrow() {
             break;
         }
-        let Some(wire) = Wire::open(plan.seats[node], &token, resume.as_deref()).await else {
+        let Some(wire) =
+            Wire::open_with(plan.seats[node], &token, resume.as_deref(), plan.habit == Habit::Stalls).await
+        else {
             node = (node + 1) % plan.seats.len();
             sleep(Duration::from_millis(plan.dice.between(50, 400))).await;
             continue;
@@ -240,7 +242,7 @@ impl<'a> Session<'a> {
             return Some(());
         }
         let channel = self.plan.wants[self.plan.dice.below(self.plan.wants.len())];
-        self.tracker.note(now, What::Left { channel });
+        self.tracker.note(now, What::Left { channel, since: self.read });
         let id = self.wire.send("unsubscribe", json!({"channel": self.plan.channels[channel].name})).await?;
         self.leaving.insert(id, channel);
         Some(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -37,7 +37,17 @@ pub(crate) enum Coming {
 impl Wire {
     /// Connects, as whom the token says; `None` if that fails.
     pub(crate) async fn open(address: SocketAddr, token: &str, resume: Option<&str>) -> Option<Self> {
-        let socket = timeout(DEADLINE, Self::handshake(address)).await.ok()??;
+        Self::open_with(address, token, resume, false).await
+    }
+
+    /// The same; a narrow one is soon felt by the node when nobody reads.
+    pub(crate) async fn open_with(
+        address: SocketAddr,
+        token: &str,
+        resume: Option<&str>,
+        narrow: bool,
+    ) -> Option<Self> {
+        let socket = timeout(DEADLINE, Self::handshake(address, narrow)).await.ok()??;
         let mut wire = Self { socket, last_id: 0, resume: String::new(), resumed: false };
         let mut connect = json!({"token": token});
         if let Some(resume) = resume {
@@ -58,8 +68,12 @@ impl Wire {
         .ok()?
     }
 
-    async fn handshake(address: SocketAddr) -> Option<WebSocketStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await.ok()?;
+    async fn handshake(address: SocketAddr, narrow: bool) -> Option<WebSocketStream<TcpStream>> {
+        let socket = TcpSocket::new_v4().ok()?;
+        if narrow {
+            socket.set_recv_buffer_size(16 << 10).ok()?;
+        }
+        let stream = socket.connect(address).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let mut request = format!("ws://{address}/ws").into_client_request().ok()?;
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("ullim.v1.json"));
