@@ -51,3 +51,19 @@ fn split(url: &str) -> (SocketAddr, &str) {
     let path = if slash == rest.len() { "/" } else { &rest[slash..] };
     (rest[..slash].parse().unwrap(), path)
 }
+
+/// `POST url` with a JSON body, where nothing may be there to answer: `None` if no whole answer came. It waits as long
+/// as the other side does.
+pub async fn try_post(url: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Option<Response> {
+    let (address, path) = split(url);
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request += &format!("{name}: {value}\r\n");
+    }
+    request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(&[request.as_bytes(), &body].concat()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.ok()?;
+    Response::parse(&answer).map(|(response, _)| response)
+}

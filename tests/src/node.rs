@@ -2,7 +2,7 @@
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -43,6 +43,9 @@ pub struct Addresses {
 pub struct NodeBuilder {
     redis: Option<String>,
     internal: Option<SocketAddr>,
+    listen: Option<SocketAddr>,
+    binary: Option<PathBuf>,
+    under: Vec<String>,
     settings: Vec<String>,
 }
 
@@ -101,6 +104,24 @@ impl NodeBuilder {
         self
     }
 
+    /// With the listener for clients at this address.
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = Some(address);
+        self
+    }
+
+    /// Another binary than the one that the tests build.
+    pub fn binary(mut self, path: &Path) -> Self {
+        self.binary = Some(path.to_owned());
+        self
+    }
+
+    /// Started by this program with these arguments, which becomes the node.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     /// With this setting.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push(format!("{key}={value}"));
@@ -117,8 +138,17 @@ impl NodeBuilder {
     pub fn spawn(self) -> (Process, TempDir) {
         let folder = TempDir::new().unwrap();
         let internal = self.internal.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
-        let mut command = Command::new(binary());
-        command.args(["dev", "--json", "--listen", "127.0.0.1:0", "--internal", &internal]);
+        let listen = self.listen.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
+        let binary = self.binary.unwrap_or_else(binary);
+        let mut command = match self.under.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
+        command.args(["dev", "--json", "--listen", &listen, "--internal", &internal]);
         command.args(["--set", &format!("auth.hs256_secret={TOKEN_SECRET}")]);
         if let Some(redis) = &self.redis {
             command.args(["--redis", redis]);
@@ -159,9 +189,11 @@ pub(crate) fn binary() -> PathBuf {
     path
 }
 
-/// A file in the folder that cargo builds to, with the profile of this test.
+/// A file in the folder that cargo builds to, with the profile of this test or program.
 pub fn artifact(name: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let program = env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
+    // Tests are one folder below programs.
+    let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
     profile.join(name)
 }

@@ -1,5 +1,9 @@
 //! A real redis-server on a free port, and ways to hurt it.
 
+pub mod sentinel;
+pub mod server;
+pub mod sharded;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};

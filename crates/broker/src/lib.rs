@@ -181,4 +181,6 @@ pub struct Counters {
     pub command_duration: Histogram,
     /// Commands that Redis answered with an error.
     pub redis_errors: u64,
+    /// Publications in a Redis Cluster that were published without sharding.
+    pub unsharded: u64,
 }

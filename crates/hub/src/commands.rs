@@ -90,6 +90,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let Unanswered { number, sequence, stage } = command;
             let stage = match stage {
                 Stage::Queued(command) => self.begin(Ticket { connection: id, sequence }, command),
+                Stage::Ready(Answer::Subscribed { many, wanted }) => {
+                    self.ripe(Ticket { connection: id, sequence }, many, wanted)
+                }
                 stage => stage,
             };
             match stage {
@@ -129,7 +132,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             Command::Refresh { token } => self.refresh(ticket, &token),
             Command::Publish(publish) => self.publish(ticket, publish),
-            Command::History(_) => refused(&codes::NO_HISTORY, "not yet"),
+            Command::History(wanted) => self.history(ticket, wanted),
             Command::Presence(wanted) => self.members(ticket, wanted),
             Command::PresenceCount(channel) => self.count_members(ticket, &channel),
             Command::Ping => Stage::Ready(Answer::Pong),
@@ -137,7 +140,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     fn answer(&mut self, id: ConnectionId, number: u64, answer: Answer) {
-        let page;
+        let (page, part);
         let reply = match answer {
             Answer::Connected { resumed } => return self.tell_connected(id, number, resumed),
             Answer::Refreshed => return self.tell_refreshed(id, number),
@@ -148,6 +151,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             Answer::Members(members) => {
                 page = members;
                 Reply::Presence(&page)
+            }
+            Answer::History(found) => {
+                part = found;
+                Reply::History(&part)
             }
             Answer::Counted(counted) => Reply::PresenceCount(counted),
             Answer::Pong => Reply::Ping,

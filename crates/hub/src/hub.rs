@@ -23,7 +23,8 @@ use crate::outbox::Outbox;
 use crate::outlet::{Encode, Outlet, Wire};
 use crate::pipeline::{Pipeline, Ticket};
 use crate::rate::{Rate, Verdict};
-use crate::registry::Registry;
+use crate::registry::{ChannelKey, Registry};
+use crate::repair::READ_AGAIN;
 use crate::tokens::Tokens;
 use crate::work::Work;
 
@@ -76,7 +77,6 @@ pub struct Hub<O, E> {
     pub(crate) verifier: Arc<dyn Tokens>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) presence: Arc<dyn Presence>,
-    #[expect(dead_code, reason = "recovery comes next")]
     pub(crate) history: Arc<dyn History>,
     pub(crate) resume_key: Arc<ResumeKey>,
     pub(crate) shard: ShardId,
@@ -93,6 +93,8 @@ pub struct Hub<O, E> {
     pub(crate) work: Vec<Work>,
     pub(crate) subscribe_deadlines: Deadlines<Ticket>,
     pub(crate) replace_deadlines: Deadlines<ConnectionId>,
+    /// When to read again what could not be read.
+    pub(crate) repair_deadlines: Deadlines<ChannelKey>,
     pub(crate) counters: Counters,
     pub(crate) scratch: Scratch,
     /// Since the shard's start.
@@ -113,6 +115,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
             replace_deadlines: Deadlines::new(REPLACE_TIMEOUT),
+            repair_deadlines: Deadlines::new(READ_AGAIN),
             connect_deadlines: Deadlines::new(config.connect_timeout),
             close_deadlines: Deadlines::new(transport.close_timeout),
             config,

@@ -1,18 +1,19 @@
 //! Where a channel's history stands.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 /// The largest epoch and offset: 2^53 − 1, which every client can hold in a double.
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
 
 /// One incarnation of a channel's history: when it was opened, in Unix microseconds. Later ones are greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(u64);
+pub struct Epoch(NonZeroU64);
 
 impl Epoch {
     /// `None` for 0 and beyond [`MAX_NUMBER`].
     pub fn new(micros: u64) -> Option<Self> {
-        (1..=MAX_NUMBER).contains(&micros).then_some(Self(micros))
+        NonZeroU64::new(micros).filter(|micros| micros.get() <= MAX_NUMBER).map(Self)
     }
 
     /// The text that [`Display`](fmt::Display) writes: decimal digits, without a sign or leading zeros.
@@ -23,12 +24,12 @@ impl Epoch {
 
     /// Unix microseconds.
     pub fn micros(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// When it was opened, in Unix milliseconds.
     pub fn opened(self) -> u64 {
-        self.0 / 1000
+        self.micros() / 1000
     }
 }
 
@@ -43,6 +44,8 @@ impl fmt::Debug for Epoch {
         self.0.fmt(f)
     }
 }
+
+const _: () = assert!(size_of::<Option<Position>>() == 16, "every channel and every publication has one");
 
 /// A publication's place in its channel's history. Their order is that of the history, over all epochs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

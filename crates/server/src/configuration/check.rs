@@ -123,6 +123,7 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("internal.request_timeout", internal.request_timeout),
         ("broker.redis.ping_interval", broker.redis.ping_interval),
         ("broker.redis.ping_timeout", broker.redis.ping_timeout),
+        ("broker.redis.canary_interval", broker.redis.canary_interval),
         ("broker.redis.command_timeout", broker.redis.command_timeout),
         ("hub.connect_timeout", hub.connect_timeout),
         ("hub.ping_interval", hub.ping_interval),

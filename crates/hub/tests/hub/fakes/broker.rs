@@ -18,6 +18,8 @@ pub(crate) struct FakeBroker {
     pub(crate) time: AtomicU64,
     /// Whether publications are answered later, by the test.
     pub(crate) answers_later: AtomicBool,
+    /// Where publications are put.
+    pub(crate) position: Mutex<Option<Position>>,
     /// Whom the last publication is not for.
     pub(crate) excluded: Mutex<Option<SessionId>>,
     /// What other nodes were ordered.
@@ -55,10 +57,11 @@ impl Broker for FakeBroker {
 
     fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         let data = String::from_utf8_lossy(request.data.bytes()).into_owned();
-        self.asked.lock().unwrap().push(format!("publish {} {data}", request.channel));
+        let id = request.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        self.asked.lock().unwrap().push(format!("publish {} {data}{id}", request.channel));
         *self.excluded.lock().unwrap() = request.exclude;
         if !self.answers_later.load(Ordering::Relaxed) {
-            return Answer::Ready(Ok(None));
+            return Answer::Ready(Ok(*self.position.lock().unwrap()));
         }
         Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
             "late" => Err(PublishError::Timeout),
