@@ -18,3 +18,6 @@ def before_call(context, case, kwargs):
         text = body.get(name)
         if isinstance(text, str) and len(text) <= 255 < len(text.encode()):
             body[name] = text[:63]
+    text = body.get("id")
+    if isinstance(text, str) and len(text) <= 128 < len(text.encode()):
+        body["id"] = text[:32]

@@ -60,7 +60,7 @@ async fn a_client_whose_node_dies_moves_to_another_and_says_what_it_may_have_mis
     cluster.nodes[dies].process.kill();
     assert_eq!(next_url(&mut events).await, cluster.nodes[1 - dies].addresses.ws);
     let gap = |event| match event {
-        Event::Gap { channel, from, to, reason } => Some((channel, from, to, reason)),
+        Event::Gap { channel, from, to, reason, .. } => Some((channel, from, to, reason)),
         Event::Publication { .. } => panic!("a publication before the gap: {event:?}"),
         _ => None,
     };
@@ -129,7 +129,7 @@ async fn a_session_goes_on_at_another_node_and_knows_who_is_there() {
     };
     let (session, url, resumed) = next(&mut events, "a session", connected).await;
     assert!(!resumed);
-    let options = SubscribeOptions { presence: true, events: true, token: None };
+    let options = SubscribeOptions { presence: true, events: true, ..SubscribeOptions::default() };
     client.subscribe_with("chat:1", options).await.unwrap();
     assert_eq!(next_members(&mut events).await, ["alice"]);
     assert_eq!(client.presence_count("chat:1").await.unwrap().users, 1);

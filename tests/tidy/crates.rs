@@ -25,7 +25,7 @@ const LIBRARIES: [(&str, &[&str]); 7] = [
     ("axum", &["ullim-api"]),
     ("fastwebsockets", &["ullim-protocol", "ullim-client"]),
     ("rustls", &["ullim-gateway"]),
-    ("tokio-rustls", &["ullim-auth", "ullim-client"]),
+    ("tokio-rustls", &["ullim-auth", "ullim-broker", "ullim-client"]),
     ("clap", &["ullim-server"]),
 ];
 

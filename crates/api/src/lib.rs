@@ -3,14 +3,17 @@
 //! * [`health`]: whether this node lives, and whether clients should be sent to it
 //! * [`metrics`]: what it has counted, for Prometheus
 //! * `routes`: what there is; `openapi`: the same, described
-//! * `publish` (and `publication`, what is published), `presence`, `channels`, `control`: what backends ask for
+//! * `publish` (and `publication`, what is published), `history`, `presence`, `channels`, `control`, `drain`: what backends
+//!   ask for
 //! * `request`: the key, the limits and the body of a request (`page`: of one for a page); `refusal`: how one is refused
 //! * `listener`, `stall`: connections, and what bounds them
 
 mod channels;
 pub mod config;
 mod control;
+mod drain;
 pub mod health;
+mod history;
 mod listener;
 pub mod metrics;
 mod openapi;
@@ -29,7 +32,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use ullim_broker::{Broker, Presence};
+use ullim_broker::{Broker, History, Presence};
 use ullim_hub::config::Namespaces;
 
 pub use config::Config;
@@ -47,10 +50,14 @@ pub struct ApiState {
     pub broker: Arc<dyn Broker>,
     /// Who is where.
     pub presence: Arc<dyn Presence>,
+    /// What was published before.
+    pub history: Arc<dyn History>,
     /// The namespaces that there are.
     pub namespaces: Arc<Namespaces>,
     /// How far the node is.
     pub readiness: Readiness,
+    /// Cancelled when a backend wants this node to end.
+    pub end: CancellationToken,
     /// What was counted on the clients' side.
     pub counters: CounterSource,
     /// What tells this node's configuration from another.

@@ -10,12 +10,13 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use ullim_broker::PublishRequest;
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::command::MAX_PUBLICATION_ID;
 use ullim_protocol::json::present;
 use ullim_protocol::publication::{Data, Headers, Kind};
 use ullim_protocol::session::SessionId;
 
 use crate::refusal::Refusal;
-use crate::request::parse;
+use crate::request::{bounded, parse};
 
 /// The body of a request. An unknown field is an error: one that is misspelt would change what is published.
 #[derive(serde::Deserialize)]
@@ -35,6 +36,8 @@ struct Fields<'a> {
     headers: Option<Entries>,
     #[serde(default, deserialize_with = "present")]
     exclude: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    id: Option<String>,
 }
 
 /// A publication without its place.
@@ -43,12 +46,14 @@ pub(crate) struct Content {
     pub(crate) data: Data,
     headers: Option<Headers>,
     exclude: Option<SessionId>,
+    /// The same for each channel: it means something within one only.
+    id: Option<String>,
 }
 
 impl Content {
     pub(crate) fn to(&self, channel: ChannelName) -> PublishRequest {
-        let Self { data, headers, exclude } = self;
-        PublishRequest { channel, data: data.clone(), headers: headers.clone(), exclude: *exclude }
+        let Self { data, headers, exclude, id } = self;
+        PublishRequest { channel, data: data.clone(), headers: headers.clone(), exclude: *exclude, id: id.clone() }
     }
 }
 
@@ -92,7 +97,11 @@ fn content(fields: Fields, body: &Bytes) -> Result<Content, Refusal> {
     let session = |text: &str| {
         SessionId::parse(text).ok_or_else(|| Refusal::Malformed("\"exclude\" is not a session id".to_owned()))
     };
-    Ok(Content { data, headers: headers.transpose()?, exclude: fields.exclude.as_deref().map(session).transpose()? })
+    if let Some(id) = &fields.id {
+        bounded("id", id, 1..=MAX_PUBLICATION_ID)?;
+    }
+    let exclude = fields.exclude.as_deref().map(session).transpose()?;
+    Ok(Content { data, headers: headers.transpose()?, exclude, id: fields.id })
 }
 
 /// An object of strings, each name once.

@@ -8,11 +8,12 @@ use axum::extract::State;
 use serde::Serialize;
 use tokio::time::Instant;
 use ullim_broker::Answer;
+use ullim_protocol::position::Position;
 
 use crate::Shared;
 use crate::publication::{Content, for_many, for_one};
 use crate::refusal::{Refusal, Told};
-use crate::request::{Done, Order, channel, settled};
+use crate::request::{Order, channel, settled};
 
 /// The most channels of one request.
 const MAX_CHANNELS: usize = 1000;
@@ -22,11 +23,27 @@ const MAX_CHANNELS: usize = 1000;
 const WAITING: usize = 128;
 const WAITING_BYTES: usize = 4 << 20;
 
-pub(crate) async fn publish(State(shared): State<Arc<Shared>>, order: Order) -> Result<Json<Done>, Refusal> {
+pub(crate) async fn publish(State(shared): State<Arc<Shared>>, order: Order) -> Result<Json<Taken>, Refusal> {
     let (name, content) = for_one(&order.body)?;
     let (channel, _) = channel(&shared, &name)?;
-    settled(shared.state.broker.publish(content.to(channel))).await?;
-    Ok(Json(Done {}))
+    let position = settled(shared.state.broker.publish(content.to(channel))).await?;
+    Ok(Json(Taken::at(position)))
+}
+
+/// That the broker took a publication; where it stands, on a recoverable channel.
+#[derive(Default, Serialize)]
+pub(crate) struct Taken {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+impl Taken {
+    fn at(position: Option<Position>) -> Self {
+        let epoch = position.map(|position| position.epoch.to_string());
+        Self { epoch, offset: position.map(|position| position.offset) }
+    }
 }
 
 /// What became of each channel, in the order of the request.
@@ -37,6 +54,8 @@ pub(crate) struct Results {
 
 #[derive(Serialize)]
 struct Outcome {
+    #[serde(flatten)]
+    taken: Taken,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Told>,
 }
@@ -59,7 +78,7 @@ pub(crate) async fn publish_many(State(shared): State<Arc<Shared>>, order: Order
     Ok(Json(Results { results }))
 }
 
-type Published = Result<Answer<Result<(), ullim_broker::PublishError>>, Refusal>;
+type Published = Result<Answer<Result<Option<Position>, ullim_broker::PublishError>>, Refusal>;
 
 fn publish_one(shared: &Shared, name: &str, content: &Content, deadline: Instant) -> Published {
     let (channel, _) = channel(shared, name)?;
@@ -74,5 +93,8 @@ async fn outcome(published: Option<Published>) -> Option<Outcome> {
         Ok(answer) => settled(answer).await.map_err(Refusal::from),
         Err(refusal) => Err(refusal),
     };
-    Some(Outcome { error: result.err().map(|refusal| refusal.told()) })
+    Some(match result {
+        Ok(position) => Outcome { taken: Taken::at(position), error: None },
+        Err(refusal) => Outcome { taken: Taken::default(), error: Some(refusal.told()) },
+    })
 }

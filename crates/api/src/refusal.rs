@@ -6,7 +6,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use ullim_broker::{PresenceError, PublishError};
+use ullim_broker::{HistoryError, PresenceError, PublishError};
 use ullim_protocol::channel::NameError;
 use ullim_protocol::codes::{self, ErrorCode};
 
@@ -52,6 +52,9 @@ pub(crate) enum Refusal {
     /// The channel's namespace has `presence = false`.
     #[error("the namespace {0:?} keeps no presence: set namespaces.{0}.presence to turn it on")]
     NoPresence(String),
+    /// The channel's namespace has `recoverable = false`.
+    #[error("the namespace {0:?} keeps no history: set namespaces.{0}.recoverable to turn it on")]
+    NoHistory(String),
     /// The data are not what their field says, or there are too many headers.
     #[error("{0}")]
     Data(&'static str),
@@ -64,6 +67,9 @@ pub(crate) enum Refusal {
     /// The broker did not say who is present.
     #[error("{0}")]
     Presence(#[from] PresenceError),
+    /// The broker did not say what was published before.
+    #[error("{0}")]
+    History(#[from] HistoryError),
 }
 
 /// How a refusal is told.
@@ -88,12 +94,16 @@ impl Refusal {
             Self::Channel(_) => (StatusCode::BAD_REQUEST, &codes::BAD_CHANNEL),
             Self::Namespace(_) => (StatusCode::NOT_FOUND, &codes::UNKNOWN_NAMESPACE),
             Self::NoPresence(_) => (StatusCode::CONFLICT, &codes::NO_PRESENCE),
+            Self::NoHistory(_) | Self::History(HistoryError::NotKept) => (StatusCode::CONFLICT, &codes::NO_HISTORY),
             Self::Data(_) => (StatusCode::BAD_REQUEST, &codes::BAD_DATA),
             Self::Broker(PublishError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, &codes::BAD_DATA),
             Self::Presence(PresenceError::Cursor) => (StatusCode::BAD_REQUEST, &codes::BAD_MESSAGE),
-            Self::Busy(_) | Self::Full(_) | Self::Untried(_) | Self::Broker(_) | Self::Presence(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, &codes::UNAVAILABLE)
-            }
+            Self::Busy(_)
+            | Self::Full(_)
+            | Self::Untried(_)
+            | Self::Broker(_)
+            | Self::Presence(_)
+            | Self::History(_) => (StatusCode::SERVICE_UNAVAILABLE, &codes::UNAVAILABLE),
         }
     }
 

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::listener::Routes;
 use crate::refusal::Refusal;
-use crate::{Shared, channels, control, health, metrics, openapi, presence, publish};
+use crate::{Shared, channels, control, drain, health, history, metrics, openapi, presence, publish};
 
 type Route = (&'static str, MethodRouter<Arc<Shared>>);
 
@@ -17,16 +17,18 @@ fn operations() -> [Route; 3] {
 }
 
 /// What backends ask for.
-fn api() -> [Route; 8] {
+fn api() -> [Route; 10] {
     [
         (openapi::PATH, get(openapi::document)),
         ("/api/publish", post(publish::publish)),
         ("/api/publish_many", post(publish::publish_many)),
+        ("/api/history", post(history::history)),
         ("/api/presence", post(presence::members)),
         ("/api/presence_count", post(presence::occupancy)),
         ("/api/channels", post(channels::channels)),
         ("/api/disconnect", post(control::disconnect)),
         ("/api/unsubscribe", post(control::unsubscribe)),
+        ("/api/drain", post(drain::drain)),
     ]
 }
 

@@ -1,6 +1,7 @@
 //! The `broker` section of the configuration.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -48,9 +49,27 @@ impl Default for Config {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://[user][:password@]host[:port]`.
+    /// `redis://[user][:password@]host[:port]`, or `rediss://` for TLS. Where there are `sentinels` or a `cluster` it says
+    /// who we are and whether there is TLS, and its host means nothing.
     #[serde(serialize_with = "without_password")]
     pub url: String,
+    /// Sentinels that know where `master` is, each as `host:port`.
+    pub sentinels: Vec<String>,
+    /// What the sentinels call the master.
+    pub master: String,
+    /// Who we are at the sentinels; nobody if both are empty.
+    pub sentinel_username: String,
+    /// The password at the sentinels.
+    #[serde(serialize_with = "hidden")]
+    pub sentinel_password: String,
+    /// Some nodes of a Redis Cluster, each as `host:port`. The others are found.
+    pub cluster: Vec<String>,
+    /// With `rediss://`: PEM with the authorities that are trusted, in place of the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// With `rediss://`: PEM with this node's own certificate, if Redis asks for one.
+    pub certificate: Option<PathBuf>,
+    /// With `rediss://`: PEM with the key of `certificate`.
+    pub key: Option<PathBuf>,
     /// What the names of all channels and keys begin with.
     pub prefix: String,
     /// How often each link is proved.
@@ -59,6 +78,9 @@ pub struct RedisConfig {
     /// How long the proof may take, and how long a link's set-up.
     #[serde(with = "humantime_serde")]
     pub ping_timeout: Duration,
+    /// How often something is published through the command link that the subscription link must hear.
+    #[serde(with = "humantime_serde")]
+    pub canary_interval: Duration,
     /// How long a command may take.
     #[serde(with = "humantime_serde")]
     pub command_timeout: Duration,
@@ -71,9 +93,18 @@ impl Default for RedisConfig {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            sentinels: Vec::new(),
+            master: "mymaster".to_owned(),
+            sentinel_username: String::new(),
+            sentinel_password: String::new(),
+            cluster: Vec::new(),
+            ca_file: None,
+            certificate: None,
+            key: None,
             prefix: "ullim".to_owned(),
             ping_interval: Duration::from_secs(1),
             ping_timeout: Duration::from_secs(2),
+            canary_interval: Duration::from_secs(3),
             command_timeout: Duration::from_secs(2),
             cooldown: Duration::from_secs(5),
         }
@@ -90,6 +121,10 @@ fn without_password<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(&redacted(url))
 }
 
+fn hidden<S: Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.is_empty() { "" } else { "***" })
+}
+
 /// `url` with `***` for what stands between the scheme and the `@`.
 pub fn redacted(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -101,25 +136,48 @@ pub fn redacted(url: &str) -> String {
     }
 }
 
-/// Which payload rule each namespace has.
+/// What a broker has to know of each namespace.
 #[derive(Debug, Clone, Default)]
-pub struct PayloadRules(AHashMap<String, PayloadRule>);
+pub struct ChannelRules(AHashMap<String, ChannelRule>);
 
-impl PayloadRules {
+/// What a broker has to know of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChannelRule {
+    /// What a raw payload is.
+    pub payload: PayloadRule,
+    /// What is kept of its channels; `None`: they are live.
+    pub history: Option<HistoryRule>,
+}
+
+/// What is kept of a recoverable channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryRule {
+    /// The most publications.
+    pub size: usize,
+    /// How long it outlives the last publication.
+    pub ttl: Duration,
+}
+
+impl ChannelRules {
     /// The rules by namespace.
-    pub fn new(rules: HashMap<String, PayloadRule>) -> Self {
+    pub fn new(rules: HashMap<String, ChannelRule>) -> Self {
         Self(rules.into_iter().collect())
     }
 
-    /// The rule of the channel's namespace; `auto` where none is configured.
-    pub fn of(&self, channel: &ChannelName) -> PayloadRule {
+    /// The rule of the channel's namespace; live and `auto` where none is configured.
+    pub fn of(&self, channel: &ChannelName) -> ChannelRule {
         self.of_name(channel.as_str())
     }
 
     /// The same for a name that may not be one: without a copy of it.
-    pub(crate) fn of_name(&self, channel: &str) -> PayloadRule {
+    pub(crate) fn of_name(&self, channel: &str) -> ChannelRule {
         let namespace = channel.split_once(':').map_or(DEFAULT_NAMESPACE, |(namespace, _)| namespace);
         self.0.get(namespace).copied().unwrap_or_default()
+    }
+
+    /// Every namespace whose channels are recoverable.
+    pub fn recoverable(&self) -> impl Iterator<Item = (&str, HistoryRule)> {
+        self.0.iter().filter_map(|(name, rule)| rule.history.map(|history| (name.as_str(), history)))
     }
 }
 
@@ -129,8 +187,13 @@ mod tests {
 
     #[test]
     fn no_printed_configuration_shows_the_password() {
-        let config = RedisConfig { url: "redis://u:p%40ss@db:6379".to_owned(), ..RedisConfig::default() };
+        let config = RedisConfig {
+            url: "redis://u:p%40ss@db:6379".to_owned(),
+            sentinel_password: "p%40ss".to_owned(),
+            ..RedisConfig::default()
+        };
         assert!(!format!("{config:?}").contains("p%40ss"));
+        assert!(!serde_json::to_string(&config).unwrap().contains("p%40ss"));
         assert_eq!(redacted(&config.url), "redis://***@db:6379");
         assert_eq!(redacted("p@ss"), "***");
     }

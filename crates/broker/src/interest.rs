@@ -98,7 +98,7 @@ impl Interest {
             self.cooling.remove(&(leave, channel.clone()));
         }
         entry.joined.insert(shard);
-        self.shards.tell(shard, Relayed::Joined(channel.clone()));
+        self.shards.tell(shard, Relayed::Joined(channel.clone(), None));
         false
     }
 
@@ -179,10 +179,10 @@ impl Interest {
         }
         let mut gaps = 0;
         if let Some(from) = entry.lost_since.take() {
-            let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink };
+            let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink, position: None };
             gaps = self.shards.tell_all(entry.joined, &Relayed::Gap(channel.clone(), gap)).queued;
         }
-        self.shards.tell_all(entry.waiting, &Relayed::Joined(channel.clone()));
+        self.shards.tell_all(entry.waiting, &Relayed::Joined(channel.clone(), None));
         entry.joined.absorb(&mut entry.waiting);
         entry.link = match entry.joined.is_empty() {
             true => cool(&mut self.cooling, &channel, now.saturating_add(self.cooldown)),
@@ -229,10 +229,22 @@ impl Interest {
 
     /// The link is gone: what was published after `from` may be lost.
     pub(crate) fn broken(&mut self, from: u64) {
-        let Self { channels, requests, next_request, .. } = self;
+        self.broken_among(from, |_| true);
+    }
+
+    /// The same where there are several links, for the channels that were on one of them.
+    pub(crate) fn broken_among(&mut self, from: u64, is_among: impl Fn(&str) -> bool) {
+        let Self { channels, requests, next_request, cooling, confirmed, .. } = self;
         channels.retain(|channel, entry| {
-            if let Link::Confirmed { .. } = entry.link {
+            if !is_among(channel.as_str()) {
+                return true;
+            }
+            if let Link::Confirmed { leave } = entry.link {
                 entry.lost_since.get_or_insert(from);
+                *confirmed -= 1;
+                if let Some(leave) = leave {
+                    cooling.remove(&(leave, channel.clone()));
+                }
             }
             let wanted = entry.is_wanted();
             if wanted && !matches!(entry.link, Link::Absent(_)) {
@@ -240,8 +252,6 @@ impl Interest {
             }
             wanted
         });
-        self.cooling.clear();
-        self.confirmed = 0;
     }
 
     fn known(&self, channel: &str) -> Option<(ChannelName, Link)> {

@@ -3,7 +3,8 @@
 //! A shard attaches its queue to a broker, says which channels it wants, and finds in the queue, in order: that it has
 //! joined a channel, what is published on it, and where something may be missing.
 //!
-//! * [`Broker`]: what a shard and the API see of a broker; [`Presence`]: the same, of who is where
+//! * [`Broker`]: what a shard and the API see of a broker; [`Presence`]: the same, of who is where; [`History`]: of what
+//!   was published before
 //! * [`queue`]: from a broker to a shard, bounded in bytes
 //! * [`memory`]: for one node
 //! * [`redis`]: for many
@@ -12,6 +13,7 @@
 pub mod config;
 mod control;
 pub mod histogram;
+mod history;
 mod interest;
 pub mod memory;
 mod presence;
@@ -24,12 +26,16 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
-pub use config::{Config, PayloadRules};
+pub use config::{ChannelRule, ChannelRules, Config, HistoryRule};
 pub use control::{ChannelsPage, ChannelsRequest, Control};
 pub use histogram::Histogram;
+pub use history::{
+    History, HistoryError, HistoryPart, HistoryRequest, MAX_PART_BYTES, Outcome, RecoverRequest, Recovery,
+};
 pub use presence::{Claim, Entry, PageRequest, Presence, PresenceError, RoutedEvent};
 pub use queue::{Relayed, Routed, ShardInbox, ShardQueue, Window, shard_queue};
 
@@ -52,8 +58,9 @@ pub trait Broker: Send + Sync + 'static {
     /// The shard wants `channel` no longer.
     fn unsubscribe(&self, shard: ShardId, channel: &ChannelName);
 
-    /// Publishes. Publications of one caller on one channel keep the order of the calls.
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>>;
+    /// Publishes. Publications of one caller on one channel keep the order of the calls. Says the position, on a
+    /// recoverable channel.
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>>;
 
     /// Gives an order to every node. It finds its way into each shard's queue as [`Relayed::Control`].
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>>;
@@ -82,6 +89,9 @@ pub struct PublishRequest {
     pub headers: Option<Headers>,
     /// The session that is not to hear it.
     pub exclude: Option<SessionId>,
+    /// On a recoverable channel: of two publications with the same id within five minutes the second is not one, and is
+    /// answered with the first one's position. Means nothing on a live channel.
+    pub id: Option<String>,
 }
 
 /// An answer that is there at once, or later.
@@ -171,4 +181,6 @@ pub struct Counters {
     pub command_duration: Histogram,
     /// Commands that Redis answered with an error.
     pub redis_errors: u64,
+    /// Publications in a Redis Cluster that were published without sharding.
+    pub unsharded: u64,
 }

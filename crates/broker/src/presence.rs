@@ -18,8 +18,9 @@ pub trait Presence: Send + Sync + 'static {
     fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>>;
 
     /// A session leaves, unless it has since entered with another claim. Also ends an [`enter`](Self::enter) that is
-    /// still under way.
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim);
+    /// still under way. Its user may be away for at least `absence`, anonymous or not, before it is told that they have
+    /// left: zero but for sessions that were sent elsewhere.
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, absence: Duration);
 
     /// Some of a channel's members, on whichever node they are.
     fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>>;

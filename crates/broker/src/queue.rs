@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::position::Position;
 use ullim_protocol::publication::{Headers, Publication};
 use ullim_protocol::session::SessionId;
 
@@ -23,8 +24,9 @@ const MAX_CONTROLS: usize = 65_536;
 /// What a shard hears from its broker. The order is the broker's, per channel.
 #[derive(Debug, Clone)]
 pub enum Relayed {
-    /// Every later publication of this channel will come, or a gap.
-    Joined(ChannelName),
+    /// Every later publication of this channel will come, or a gap. With where it stands, if it is recoverable: the
+    /// next publication is the one behind that.
+    Joined(ChannelName, Option<Position>),
     /// Something was published.
     Publication(Arc<Routed>),
     /// Somebody has come or gone.
@@ -193,7 +195,7 @@ impl Shared {
 impl State {
     fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
         let (channel, window, size) = match &item {
-            Relayed::Joined(_) => {
+            Relayed::Joined(..) => {
                 self.items.push(item);
                 return true;
             }
@@ -228,7 +230,7 @@ impl State {
 }
 
 fn overload(channel: ChannelName, Window { from, to }: Window) -> Relayed {
-    Relayed::Gap(channel, Gap { from, to, reason: GapReason::Overload })
+    Relayed::Gap(channel, Gap { from, to, reason: GapReason::Overload, position: None })
 }
 
 #[cfg(test)]
@@ -242,7 +244,7 @@ mod tests {
         let data = Data::Binary(Bytes::from(vec![0; bytes]));
         Relayed::Publication(Arc::new(Routed {
             channel: ChannelName::parse(channel).unwrap(),
-            publication: Publication { data, time, headers: None },
+            publication: Publication { data, time, headers: None, position: None },
             exclude: None,
             published: Window::at(time),
         }))
@@ -252,7 +254,7 @@ mod tests {
         let mut items = Vec::new();
         inbox.take(&mut items);
         let name = |item| match item {
-            Relayed::Joined(channel) => format!("joined {channel}"),
+            Relayed::Joined(channel, _) => format!("joined {channel}"),
             Relayed::Publication(routed) => format!("{} {}", routed.channel, routed.published.to),
             Relayed::Gap(channel, gap) => {
                 format!("{channel} {}-{} {}", gap.from, gap.to, gap.reason.name())
@@ -287,11 +289,11 @@ mod tests {
     fn gaps_beyond_the_limit_become_one_and_joins_always_fit() {
         let (queue, inbox) = shard_queue(ITEM_BYTES);
         let channel = ChannelName::parse("a").unwrap();
-        let gap = |at| Gap { from: at, to: at, reason: GapReason::Undecodable };
+        let gap = |at| Gap { from: at, to: at, reason: GapReason::Undecodable, position: None };
         for at in 1..=1000 {
             assert_eq!(queue.push(Relayed::Gap(channel.clone(), gap(at))), at == 1);
         }
-        assert!(queue.push(Relayed::Joined(channel)));
+        assert!(queue.push(Relayed::Joined(channel, None)));
         assert_eq!(taken(&inbox), ["a 1-1 undecodable", "joined a", "a 2-1000 overload"]);
     }
 
@@ -313,7 +315,7 @@ mod tests {
     async fn a_batch_is_queued_as_if_one_by_one() {
         let (queue, inbox) = shard_queue(2 * (ITEM_BYTES + 10));
         let gap = |at| {
-            let gap = Gap { from: at, to: at, reason: GapReason::Undecodable };
+            let gap = Gap { from: at, to: at, reason: GapReason::Undecodable, position: None };
             Relayed::Gap(ChannelName::parse("c").unwrap(), gap)
         };
         let mut batch = vec![gap(1), publication("a", 20, 2), publication("a", 10, 3), publication("a", 10, 4), gap(5)];

@@ -1,9 +1,12 @@
 //! The broker over a Redis server: one link that subscribes, one that publishes, one for presence (`docs/redis.md`). All
 //! are rebuilt for ever; what may be lost meanwhile is told as gaps.
 //!
-//! * `address`, `socket`, `connection`: where Redis is, and connections to it
+//! * `address`, `place`, `sentinel`: where Redis is
+//! * `cluster`: a Redis Cluster: its map, its links, the way of commands
+//! * `socket`, `tls`, `connection`, `commands`: connections to it
 //! * `handshake`, `resp`, `subscription`: the subscription link, what it speaks, what it does
 //! * `relay`: what it hears, on its way to the shards
+//! * `canary`: a probe through the way that publications go
 //! * `control`: orders between nodes
 //! * `lane`, `command`: publications on their way to Redis, and the link that carries them
 //! * `presence`: who is in which channel, and the link that keeps it up
@@ -12,28 +15,37 @@
 //! * `outage`: how breaks are told, and the wait between attempts
 
 mod address;
+mod canary;
 mod clock;
+mod cluster;
 mod command;
+mod commands;
 mod connection;
 mod control;
 mod encode;
 mod handshake;
 mod lane;
 mod outage;
+mod place;
 mod presence;
 mod relay;
 mod resp;
+mod sentinel;
 mod socket;
 mod subscription;
+mod tls;
 
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 use ullim_protocol::session::SessionId;
 
@@ -44,13 +56,16 @@ use crate::interest::Interest;
 use crate::queue::ShardQueue;
 use crate::tally::{Moment, Tally};
 use crate::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, PageRequest, PayloadRules,
-    Presence, PresenceError, PublishError, PublishRequest, ShardId, Status,
+    Answer, Broker, ChannelRules, ChannelsPage, ChannelsRequest, Claim, Config, Control, Counters, Entry, History,
+    HistoryError, HistoryPart, HistoryRequest, PageRequest, Presence, PresenceError, PublishError, PublishRequest,
+    RecoverRequest, Recovery, ShardId, Status,
 };
-use address::{Address, WireNames};
+use address::WireNames;
+use canary::Canary;
 use clock::Clock;
 use lane::Lane;
 use outage::Standing;
+use place::{Form, Place};
 use presence::{Keeper, reads};
 
 /// Joins nodes over Redis. Its links end when it is dropped.
@@ -64,9 +79,9 @@ pub struct RedisBroker {
 /// What the broker and its links share.
 #[derive(Debug)]
 struct Shared {
-    address: Address,
+    place: Place,
     names: WireNames,
-    rules: PayloadRules,
+    rules: ChannelRules,
     payload_bytes: usize,
     config: RedisConfig,
     /// The zero of the monotonic times in the table of interest.
@@ -76,6 +91,9 @@ struct Shared {
     /// The subscription link has something to do.
     interest_changed: Notify,
     lane: Lane,
+    /// That of the subscription link; in a Cluster each link has another.
+    canary: Arc<Canary>,
+    canaries: Mutex<Vec<Arc<Canary>>>,
     tally: Tally,
     subscription: Standing,
     command: Standing,
@@ -85,6 +103,11 @@ struct Shared {
 impl Shared {
     fn interest(&self) -> MutexGuard<'_, Interest> {
         self.interest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are published.
+    fn canaries(&self) -> MutexGuard<'_, Vec<Arc<Canary>>> {
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer to what was put into the lane.
@@ -113,7 +136,7 @@ impl Shared {
 
 /// Whether [`RedisBroker::start`] would take this configuration.
 pub fn check(config: &RedisConfig) -> Result<(), AddressError> {
-    Address::parse(&config.url)?;
+    Place::new(config)?;
     WireNames::new(&config.prefix).map(drop)
 }
 
@@ -137,17 +160,31 @@ fn on_thread(name: &str, link: impl Future<Output = ()> + Send + 'static) -> io:
     Ok(())
 }
 
+/// Looks where Redis is, and whether the links are right, until `stop`.
+async fn watch(shared: Arc<Shared>, stop: CancellationToken) {
+    let whereabouts = async {
+        match &shared.place.form {
+            Form::Single(_) => {}
+            Form::Sentinel(sentinels) => sentinels.watch().await,
+            Form::Cluster(topology) => topology.watch().await,
+        }
+    };
+    stop.run_until_cancelled(futures_util::future::join(whereabouts, canary::run(&shared))).await;
+}
+
 impl RedisBroker {
     /// Starts the links in the background; whether Redis is there is a matter of [`status`](Broker::status). Logs when
     /// a link breaks and when it is back.
     ///
     /// # Panics
     /// Outside a tokio runtime with I/O and time.
-    pub fn start(config: &Config, rules: PayloadRules) -> Result<Arc<Self>, StartError> {
+    pub fn start(config: &Config, rules: ChannelRules) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
+        let names = WireNames::new(&config.redis.prefix)?;
+        let canary = Arc::new(Canary::new(names.canary(&format!("{:016x}", rand::random::<u64>()))));
         let shared = Arc::new(Shared {
-            address: Address::parse(&config.redis.url)?,
-            names: WireNames::new(&config.redis.prefix)?,
+            place: Place::new(&config.redis)?,
+            names,
             rules,
             payload_bytes: config.payload_bytes,
             config: config.redis.clone(),
@@ -156,6 +193,8 @@ impl RedisBroker {
             interest: Mutex::new(Interest::new(config.redis.cooldown)),
             interest_changed: Notify::new(),
             lane: Lane::default(),
+            canaries: Mutex::new(vec![Arc::clone(&canary)]),
+            canary,
             tally: Tally::new(started),
             subscription: Standing::new("subscription"),
             command: Standing::new("command"),
@@ -163,10 +202,15 @@ impl RedisBroker {
         });
         let stop = CancellationToken::new();
         let links = TaskTracker::new();
-        let subscription = links.track_future(subscription::run(Arc::clone(&shared), stop.clone()));
-        on_thread("ullim-link", subscription).map_err(StartError::Thread)?;
+        let ended = stop.clone();
+        let listening: Pin<Box<dyn Future<Output = ()> + Send>> = match &shared.place.form {
+            Form::Single(_) | Form::Sentinel(_) => Box::pin(subscription::run(Arc::clone(&shared), ended)),
+            Form::Cluster(topology) => Box::pin(cluster::subscribe(Arc::clone(&shared), Arc::clone(topology), ended)),
+        };
+        on_thread("ullim-link", links.track_future(listening)).map_err(StartError::Thread)?;
         links.spawn(command::run(Arc::clone(&shared), stop.clone()));
         links.spawn(presence::run(Arc::clone(&shared), stop.clone()));
+        links.spawn(watch(Arc::clone(&shared), stop.clone()));
         links.close();
         Ok(Arc::new(Self { shared, links, stop: stop.drop_guard() }))
     }
@@ -198,20 +242,23 @@ impl Broker for RedisBroker {
         }
     }
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         let shared = &self.shared;
         let bytes = request.data.bytes().len();
         let queued = match bytes <= shared.payload_bytes {
             false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
                 let wire_name = shared.names.write(request.channel.as_str());
-                let rule = shared.rules.of(&request.channel);
+                let rule = shared.rules.of(&request.channel).payload;
                 let payload = encode::encode(request, rule, self.now());
                 shared.lane.push(wire_name, payload, shared.config.command_timeout)
             }
         };
         shared.tally.publish_errors.add(u64::from(queued.is_err()));
-        shared.published(queued)
+        match shared.published(queued) {
+            Answer::Ready(result) => Answer::Ready(result.map(|()| None)),
+            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(|()| None) })),
+        }
     }
 
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
@@ -246,6 +293,16 @@ impl Broker for RedisBroker {
     }
 }
 
+impl History for RedisBroker {
+    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+
+    fn history(&self, _request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+}
+
 impl Presence for RedisBroker {
     fn enter(&self, entry: Entry) -> Answer<Result<(), PresenceError>> {
         let answer = timeout(self.shared.config.command_timeout, self.shared.keeper.enter(entry));
@@ -258,7 +315,7 @@ impl Presence for RedisBroker {
         }))
     }
 
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, _absence: Duration) {
         self.shared.keeper.leave(channel, session, claim);
     }
 

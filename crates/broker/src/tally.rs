@@ -29,6 +29,9 @@ pub(crate) struct Tally {
     pub(crate) control_dropped: Count,
     pub(crate) probe_failures: Count,
     pub(crate) redis_errors: Count,
+    /// Published without sharding, in a Cluster.
+    pub(crate) unsharded: Count,
+    pub(crate) unsharded_seen: Seldom,
     /// When something was last relayed to this node.
     pub(crate) last_message: Latest,
     /// A duration, not a time.
@@ -124,6 +127,8 @@ impl Tally {
             control_dropped: Count::default(),
             probe_failures: Count::default(),
             redis_errors: Count::default(),
+            unsharded: Count::default(),
+            unsharded_seen: Seldom::default(),
             last_message: Latest::default(),
             probe_rtt: Latest::default(),
             command_duration: Mutex::default(),
@@ -179,6 +184,7 @@ impl Tally {
             probe_failures: self.probe_failures.get(),
             command_duration: *self.command_duration.lock().unwrap_or_else(PoisonError::into_inner),
             redis_errors: self.redis_errors.get(),
+            unsharded: self.unsharded.get(),
         }
     }
 }

@@ -5,8 +5,12 @@
 
 #[path = "contract/cases.rs"]
 mod cases;
+#[path = "contract/history.rs"]
+mod history;
 #[path = "fixture/member.rs"]
 mod member;
+#[path = "contract/model.rs"]
+mod model;
 #[path = "contract/presence.rs"]
 mod presence;
 #[path = "fixture/redis_server.rs"]
@@ -23,13 +27,14 @@ use std::time::Duration;
 use redis_server::RedisServer;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, Config, PayloadRules, Presence, Status};
+use ullim_broker::{Broker, ChannelRule, ChannelRules, Config, History, HistoryRule, Presence, Status};
 use ullim_protocol::publication::PayloadRule;
 
 /// A broker that is up, and what it needs.
 pub(crate) struct Fixture {
     broker: Arc<dyn Broker>,
     presence: Arc<dyn Presence>,
+    history: Arc<dyn History>,
     _server: Option<RedisServer>,
 }
 
@@ -39,16 +44,23 @@ fn config() -> Config {
     config
 }
 
-/// A namespace for each rule, named like it.
-fn rules() -> PayloadRules {
+/// A namespace for each rule, named like it, and some that are recoverable: `kept`, `short` with ten publications, `brief`
+/// for a second.
+fn rules() -> ChannelRules {
     use PayloadRule::{Auto, Binary, Json, Text};
-    let rules = [("auto", Auto), ("json", Json), ("text", Text), ("binary", Binary)];
-    PayloadRules::new(HashMap::from(rules.map(|(name, rule)| (name.to_owned(), rule))))
+    let live = [("auto", Auto), ("json", Json), ("text", Text), ("binary", Binary)];
+    let live = live.map(|(name, payload)| (name.to_owned(), ChannelRule { payload, history: None }));
+    let seconds = Duration::from_secs;
+    let kept = [("kept", 1000, seconds(600)), ("short", 10, seconds(600)), ("brief", 1000, seconds(1))];
+    let kept = kept.map(|(name, size, ttl)| {
+        (name.to_owned(), ChannelRule { payload: Auto, history: Some(HistoryRule { size, ttl }) })
+    });
+    ChannelRules::new(live.into_iter().chain(kept).collect::<HashMap<_, _>>())
 }
 
 async fn memory() -> Fixture {
     let broker = Arc::new(MemoryBroker::new(&config(), rules()));
-    Fixture { presence: broker.clone(), broker, _server: None }
+    Fixture { presence: broker.clone(), history: broker.clone(), broker, _server: None }
 }
 
 async fn redis() -> Fixture {
@@ -57,7 +69,7 @@ async fn redis() -> Fixture {
     config.redis.url = server.url();
     let broker = RedisBroker::start(&config, rules()).unwrap();
     wait::until("up", || broker.status() == Status::Up).await;
-    Fixture { presence: broker.clone(), broker, _server: Some(server) }
+    Fixture { presence: broker.clone(), history: broker.clone(), broker, _server: Some(server) }
 }
 
 macro_rules! contract {
@@ -86,6 +98,22 @@ contract! {
     many_channels_are_joined_and_heard
     the_order_is_that_of_the_calls_not_of_the_polls
     times_and_counters_tell_what_happened;
+    history:
+    positions_are_dense_and_all_agree_on_them
+    live_channels_have_neither_positions_nor_history
+    what_was_missed_is_recovered
+    what_cannot_be_vouched_for_is_lost
+    only_the_last_ones_are_kept
+    history_comes_in_parts_in_both_directions
+    a_part_of_a_history_is_bounded_in_bytes
+    an_id_is_published_once
+    an_id_that_many_send_at_once_is_published_once
+    what_is_recovered_is_what_was_heard
+    a_history_that_is_over_begins_a_later_epoch
+    nothing_is_missed_between_a_recovery_and_the_queue
+    what_is_too_large_takes_no_position;
+    model:
+    whatever_is_done_the_model_is_right;
     presence:
     who_enters_is_told_once_and_can_be_read_at_once
     a_user_comes_with_the_first_session_and_goes_with_the_last

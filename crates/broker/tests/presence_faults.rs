@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use redis_server::RedisServer;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, Config, PayloadRules, Status};
+use ullim_broker::{Broker, ChannelRules, Config, Status};
 
 /// What a death or a fault may cost.
 const REPAIRED: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ fn config(url: String) -> Config {
 
 /// A node.
 async fn node(server: &RedisServer) -> Arc<RedisBroker> {
-    let broker = RedisBroker::start(&config(server.url()), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     wait::until("up", || broker.status() == Status::Up).await;
     broker
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use redis_server::RedisServer;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker, Config, PayloadRules, PublishError, PublishRequest, Status};
+use ullim_broker::{Answer, Broker, ChannelRules, Config, PublishError, PublishRequest, Status};
 use ullim_protocol::publication::Data;
 
 const ROOMY: usize = 256 << 20;
@@ -50,7 +50,7 @@ async fn broker(server: &RedisServer) -> Arc<RedisBroker> {
 }
 
 async fn broker_at(url: String) -> Arc<RedisBroker> {
-    let broker = RedisBroker::start(&config(url), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(url), ChannelRules::default()).unwrap();
     up(&broker).await;
     broker
 }
@@ -61,9 +61,10 @@ async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<(), 
         data: Data::Text(text.to_owned().into()),
         headers: None,
         exclude: None,
+        id: None,
     };
     match broker.publish(request) {
-        Answer::Ready(result) => result,
-        Answer::Pending(result) => result.await,
+        Answer::Ready(result) => result.map(drop),
+        Answer::Pending(result) => result.await.map(drop),
     }
 }

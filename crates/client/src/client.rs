@@ -8,7 +8,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use ullim_protocol::position::Position;
+
 use crate::data::Data;
+use crate::history::{History, Part};
 use crate::presence::{MembersPage, Occupancy, Page};
 use crate::token::{Token, TokenError};
 
@@ -30,11 +33,14 @@ pub struct PublishOptions {
     pub echo: bool,
     /// What to attach: up to 16 headers, 4 KiB in all; the node refuses more.
     pub headers: BTreeMap<String, String>,
+    /// On a recoverable channel: of two publications with the same id within five minutes the second is not one, and is
+    /// answered with the first one's position, so that it can be tried again. 1 to 128 bytes. Means nothing elsewhere.
+    pub id: Option<String>,
 }
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { echo: true, headers: BTreeMap::new() }
+        Self { echo: true, headers: BTreeMap::new(), id: None }
     }
 }
 
@@ -49,6 +55,9 @@ pub struct SubscribeOptions {
     /// The subscription token, where the channel asks for one. A callback is asked each time the channel is subscribed
     /// to, and when the token has expired: then the subscription is renewed. With a fixed token it ends.
     pub token: Option<Token>,
+    /// Where to go on in a recoverable channel, as an earlier client was told it: what was published behind that comes
+    /// first ([`crate::Event::Recovered`]), or it is told that it cannot ([`crate::Event::NotRecovered`]).
+    pub since: Option<Position>,
 }
 
 /// Why a command failed.
@@ -86,11 +95,12 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, CommandError>>;
 /// Everything that a handle can ask of the owner task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Subscribe { channel: String, options: SubscribeOptions, answer: Answer<()> },
+    Subscribe { channel: String, options: SubscribeOptions, answer: Answer<Option<Position>> },
     Unsubscribe { channel: String, answer: Answer<()> },
-    Publish { channel: String, data: Data, options: PublishOptions, answer: Answer<()> },
+    Publish { channel: String, data: Data, options: PublishOptions, answer: Answer<Option<Position>> },
     Presence { channel: String, page: Page, answer: Answer<MembersPage> },
     PresenceCount { channel: String, answer: Answer<Occupancy> },
+    History { channel: String, part: Part, answer: Answer<History> },
     Ping { answer: Answer<Duration> },
 }
 
@@ -109,9 +119,9 @@ impl Command {
     /// Whether nobody waits for the outcome any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         match self {
-            Self::Subscribe { answer, .. } | Self::Unsubscribe { answer, .. } | Self::Publish { answer, .. } => {
-                answer.is_closed()
-            }
+            Self::Subscribe { answer, .. } | Self::Publish { answer, .. } => answer.is_closed(),
+            Self::Unsubscribe { answer, .. } => answer.is_closed(),
+            Self::History { answer, .. } => answer.is_closed(),
             Self::Presence { answer, .. } => answer.is_closed(),
             Self::PresenceCount { answer, .. } => answer.is_closed(),
             Self::Ping { answer } => answer.is_closed(),
@@ -120,12 +130,14 @@ impl Command {
 }
 
 impl Client {
-    /// Subscribes to `channel` and waits until the subscription stands. From then on it is renewed on every new
-    /// connection, and an [`crate::Event::Gap`] says what may have been missed meanwhile.
+    /// Subscribes to `channel` and waits until the subscription stands. Says where the channel stood then, if it is
+    /// recoverable. From then on it is renewed on every new connection: a recoverable channel goes on where it was, each
+    /// publication once, and [`crate::Event::NotRecovered`] says if it cannot; on others an [`crate::Event::Gap`] says what
+    /// may have been missed meanwhile.
     ///
     /// # Errors
     /// Any. After an error the channel is not subscribed, unless it was before.
-    pub async fn subscribe(&self, channel: &str) -> Result<(), CommandError> {
+    pub async fn subscribe(&self, channel: &str) -> Result<Option<Position>, CommandError> {
         self.subscribe_with(channel, SubscribeOptions::default()).await
     }
 
@@ -134,7 +146,11 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::subscribe`].
-    pub async fn subscribe_with(&self, channel: &str, options: SubscribeOptions) -> Result<(), CommandError> {
+    pub async fn subscribe_with(
+        &self,
+        channel: &str,
+        options: SubscribeOptions,
+    ) -> Result<Option<Position>, CommandError> {
         let channel = channel.to_owned();
         self.ask(|answer| Command::Subscribe { channel, options, answer }).await
     }
@@ -150,11 +166,12 @@ impl Client {
         self.ask(|answer| Command::Unsubscribe { channel, answer }).await
     }
 
-    /// Publishes `data` on `channel`. It is sent once or not at all, never repeated.
+    /// Publishes `data` on `channel`. It is sent once or not at all, never repeated. Says where it stands, if the channel
+    /// is recoverable.
     ///
     /// # Errors
     /// Any. A message larger than the node takes is refused as `bad_data` without being sent.
-    pub async fn publish(&self, channel: &str, data: Data) -> Result<(), CommandError> {
+    pub async fn publish(&self, channel: &str, data: Data) -> Result<Option<Position>, CommandError> {
         self.publish_with(channel, data, PublishOptions::default()).await
     }
 
@@ -162,7 +179,12 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::publish`].
-    pub async fn publish_with(&self, channel: &str, data: Data, options: PublishOptions) -> Result<(), CommandError> {
+    pub async fn publish_with(
+        &self,
+        channel: &str,
+        data: Data,
+        options: PublishOptions,
+    ) -> Result<Option<Position>, CommandError> {
         let channel = channel.to_owned();
         self.ask(|answer| Command::Publish { channel, data, options, answer }).await
     }
@@ -183,6 +205,16 @@ impl Client {
     pub async fn presence_count(&self, channel: &str) -> Result<Occupancy, CommandError> {
         let channel = channel.to_owned();
         self.ask(|answer| Command::PresenceCount { channel, answer }).await
+    }
+
+    /// Asks for a part of what was published on `channel`, which has to be recoverable. It need not be subscribed, but
+    /// this session must be one that may subscribe.
+    ///
+    /// # Errors
+    /// Any but [`CommandError::Token`]; `no_history` for a channel that is not recoverable.
+    pub async fn history(&self, channel: &str, part: Part) -> Result<History, CommandError> {
+        let channel = channel.to_owned();
+        self.ask(|answer| Command::History { channel, part, answer }).await
     }
 
     /// Asks the node for a sign of life. Gives the time from sending to the reply, without the wait for a connection.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use ullim_protocol::position::Position;
 
 use crate::data::{Data, Info};
 use crate::presence::MembersPage;
@@ -28,7 +29,7 @@ pub enum Event {
         /// The node that holds it.
         url: String,
         /// Whether it is the session of the connection before, which goes on: to others it was never away. What was
-        /// published meanwhile is lost all the same, and told as [`Event::Gap`].
+        /// published meanwhile comes all the same on recoverable channels only; on others it is told as [`Event::Gap`].
         resumed: bool,
     },
     /// A connection broke, or an attempt failed.
@@ -61,6 +62,29 @@ pub enum Event {
         to: u64,
         /// What happened.
         reason: GapReason,
+        /// Where the channel goes on, if it is recoverable: the next publication is the one behind that.
+        position: Option<Position>,
+    },
+    /// A subscription to a recoverable channel goes on where it was: what was missed follows, each publication once.
+    Recovered {
+        /// The channel.
+        channel: String,
+        /// What was heard last.
+        since: Position,
+        /// Where the channel stands: the position of the last one that follows at once.
+        position: Position,
+    },
+    /// A subscription cannot go on where it was: what was published behind `since` and up to `position` is missing. The
+    /// history does not reach back so far, holds more than the node recovers at once, or does not know the position. What
+    /// there is of it, [`crate::Client::history`] gives.
+    NotRecovered {
+        /// The channel.
+        channel: String,
+        /// What was heard last.
+        since: Position,
+        /// Where the channel stands: the next publication is the one behind that. `None` if it is not recoverable any
+        /// more.
+        position: Option<Position>,
     },
     /// The first members of a channel: upon a subscription with [`crate::SubscribeOptions::presence`], and whenever a
     /// subscription with [`crate::SubscribeOptions::events`] may have missed who came and went. It replaces what was
@@ -113,6 +137,8 @@ pub struct Publication {
     pub time: u64,
     /// What the publisher attached; often empty.
     pub headers: BTreeMap<String, String>,
+    /// Its place in the channel's history, if the channel is recoverable.
+    pub position: Option<Position>,
 }
 
 /// Why publications may be missing.
@@ -127,6 +153,10 @@ pub enum GapReason {
     /// The broker has lost who is in the channel: joins and leaves may be missing, publications are not. Told only to
     /// subscriptions with events.
     Presence,
+    /// The broker has lost, or may have lost, some of the history of a recoverable channel.
+    History,
+    /// This client read too slowly, and the channel's namespace drops the oldest.
+    SlowConsumer,
     /// This client was not connected.
     Disconnected,
     /// A reason that this client does not know, as the node named it.
@@ -140,6 +170,8 @@ impl From<String> for GapReason {
             "overload" => Self::Overload,
             "undecodable" => Self::Undecodable,
             "presence" => Self::Presence,
+            "history" => Self::History,
+            "slow_consumer" => Self::SlowConsumer,
             _ => Self::Other(name),
         }
     }

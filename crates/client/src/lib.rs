@@ -1,16 +1,18 @@
-//! A client of Ullim's native protocol (`docs/protocol.md`, JSON over WebSocket) that reconnects, resubscribes, and says
-//! where publications may be missing.
+//! A client of Ullim's native protocol (`docs/protocol.md`, JSON over WebSocket) that reconnects, resubscribes, goes on
+//! where it was, and says where publications may be missing.
 //!
 //! * [`Config`]: where to connect, as whom, how patiently (`config`); `endpoint` takes URLs apart, `tls` says whom to trust
 //! * [`Token`]: a fixed one, or a callback that is asked for fresh ones (`token`)
 //! * [`Client`]: the handle, with [`SubscribeOptions`] and [`PublishOptions`]; [`CommandError`] (`client`)
-//! * [`Events`]: what the user hears (`event`), with [`Data`] (`data`), [`MembersPage`] (`presence`), [`Reason`] (`reason`)
+//! * [`Events`]: what the user hears (`event`), with [`Data`] (`data`), [`MembersPage`] (`presence`), [`Reason`] (`reason`);
+//!   [`History`]: what was said before (`history`)
 //! * `owner`: the task behind the handle; one `owner::session` per connection, `owner::subscriptions` outlive them
 //! * `connection`: one WebSocket: TLS, handshake, a reading and a writing task, heartbeat
 //! * `wire`: JSON ⇄ meaning; `backoff`: when to try again
 //!
 //! A session outlives its connections: after a break it is resumed where the node still knows it
-//! ([`Event::Connected::resumed`]), and the subscriptions are renewed in either case. A token is refreshed before it
+//! ([`Event::Connected::resumed`]), and the subscriptions are renewed in either case: those of recoverable channels from
+//! the last publication that was heard ([`Event::Recovered`], [`Event::NotRecovered`]), others with an [`Event::Gap`]. A token is refreshed before it
 //! expires, without a break, if it comes from a callback.
 //!
 //! ```no_run
@@ -24,7 +26,7 @@
 //! }));
 //! let (client, mut events) = connect(config)?;
 //!
-//! let options = SubscribeOptions { presence: true, events: true, token: None };
+//! let options = SubscribeOptions { presence: true, events: true, ..SubscribeOptions::default() };
 //! client.subscribe_with("chat:42", options).await?;
 //! client.publish("chat:42", Data::Text("hello".to_owned())).await?;
 //! while let Some(event) = events.next().await {
@@ -48,6 +50,7 @@ mod connection;
 mod data;
 mod endpoint;
 mod event;
+mod history;
 mod owner;
 mod presence;
 mod reason;
@@ -59,7 +62,9 @@ pub use client::{Client, CommandError, PublishOptions, SubscribeOptions};
 pub use config::{Config, ConfigError};
 pub use data::{Data, Info};
 pub use event::{Event, Events, GapReason, Publication};
+pub use history::{History, Part};
 pub use owner::connect;
 pub use presence::{Member, MembersPage, Occupancy, Page};
 pub use reason::{Reason, TlsError};
 pub use token::{Token, TokenError};
+pub use ullim_protocol::position::{Epoch, Position};

@@ -5,11 +5,15 @@
 
 mod command;
 mod message;
+mod position;
 mod published;
 
 pub(crate) use command::{Body, Command, Publish, Subscribe, Wanted};
-pub(crate) use message::{Connected, Limits, Message, Outcome, Push, Refreshed, Refusal, Subscribed, Unsubscribed};
-pub(crate) use published::Undecodable;
+pub(crate) use message::{
+    Connected, Gap, History, Limits, Message, Place, Push, Refreshed, Refusal, Standing, Subscribed, Unsubscribed,
+};
+pub(crate) use position::Position;
+pub(crate) use published::{Published, Undecodable};
 
 /// The subprotocol that all of this is.
 pub(crate) const SUBPROTOCOL: &str = "ullim.v1.json";

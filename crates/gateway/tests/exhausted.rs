@@ -13,7 +13,7 @@ use socket2::{Domain, Socket, Type};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 use ullim_auth::{ResumeKey, Verifier};
-use ullim_broker::PayloadRules;
+use ullim_broker::ChannelRules;
 use ullim_broker::memory::MemoryBroker;
 use ullim_gateway::{Config, Gateway, Pages};
 use ullim_hub::{Namespaces, Setup};
@@ -53,13 +53,14 @@ async fn connections_wait_while_there_are_no_descriptors_and_are_accepted_then()
     let (sender, warnings) = sync_channel(2);
     tracing::subscriber::set_global_default(Warnings(sender)).unwrap();
     let auth = ullim_auth::Config { anonymous: true, ..Default::default() };
-    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default()));
+    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), ChannelRules::default()));
     let setup = Setup {
         config: ullim_hub::Config::default(),
         namespaces: Arc::new(Namespaces::default()),
         verifier: Arc::new(Verifier::new(&auth).unwrap()),
         broker: broker.clone(),
-        presence: broker,
+        presence: broker.clone(),
+        history: broker,
         resume: Arc::new(ResumeKey::new(&auth).unwrap()),
     };
     let config = Config { listen: "127.0.0.1:0".parse().unwrap(), shards: 2, ..Config::default() };

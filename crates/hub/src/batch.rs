@@ -11,7 +11,7 @@ use ullim_broker::Relayed;
 use ullim_protocol::outgoing::{Outgoing, Push};
 
 use crate::outlet::{Encode, Wire};
-use crate::registry::{Channel, ChannelKey, Registry};
+use crate::registry::{Channel, ChannelKey, Registry, Takes};
 use crate::slots::Slots;
 
 /// How much memory for encoded bytes is kept from batch to batch.
@@ -115,7 +115,23 @@ impl Batch {
         };
         let Some(key) = registry.find(name.as_str()) else { return 0 };
         let Some(channel) = registry.get(key) else { return 0 };
-        channel.hold(item);
+        if let Relayed::Publication(routed) = item
+            && let Some(position) = routed.publication.position
+        {
+            match channel.takes(position) {
+                Takes::Yes => {}
+                Takes::Known => return 0,
+                Takes::Missing => {
+                    registry.miss(key, routed);
+                    return 0;
+                }
+            }
+        }
+        let reached = channel.hold(item);
+        if !reached.is_empty() {
+            registry.reached.extend(reached);
+        }
+        let Some(channel) = registry.get(key) else { return 0 };
         self.links.resize(index as usize + 1, Link { next: NONE, spared: 0 });
         if let Some(slot) = excluded {
             self.excluded.push(pair(slot, index));

@@ -3,12 +3,13 @@
 //!
 //! A channel holds one log for all of them, bounded in bytes, and each knows where in it its own part begins: that
 //! thousands come back at once costs no more memory than one. What does not fit is dropped, the oldest first, and told
-//! to those whose part it was as one gap.
+//! to those whose part it was as one gap. On a recoverable channel it is read from the history instead: see `recovering`.
 
 use std::collections::VecDeque;
 
 use ullim_broker::{Relayed, Window};
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::Info;
 
 use crate::connection::ConnectionId;
@@ -40,8 +41,18 @@ pub(crate) struct Log {
     /// The number of the first item that is there.
     first: u64,
     lost_events: Option<Lost>,
-    /// And gaps.
+    /// And gaps. Those without a position: the others are in the history.
     lost_publications: Option<Lost>,
+    /// The last with a position: its number.
+    lost_position: Option<(u64, Position)>,
+}
+
+/// What is held for one subscription.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// When that happened which was dropped and is in no history.
+    pub(crate) lost: Option<Window>,
+    pub(crate) items: Vec<Relayed>,
 }
 
 /// Items of one kind that were dropped.
@@ -63,7 +74,9 @@ impl Log {
     pub(crate) fn push(&mut self, item: &Relayed) {
         self.items.push_back(item.clone());
         self.bytes += size(item);
+        // The newest stays, whatever its size.
         while self.bytes > HELD_BYTES
+            && self.items.len() > 1
             && let Some(oldest) = self.items.pop_front()
         {
             self.bytes -= size(&oldest);
@@ -73,24 +86,42 @@ impl Log {
     }
 
     fn lose(&mut self, item: &Relayed) {
+        if let Some(position) = position_of(item) {
+            self.lost_position = Some((self.first, position));
+            return;
+        }
         let (lost, window) = match item {
             Relayed::Presence(routed) => (&mut self.lost_events, routed.published),
             Relayed::Publication(routed) => (&mut self.lost_publications, routed.published),
             Relayed::Gap(_, gap) => (&mut self.lost_publications, Window { from: gap.from, to: gap.to }),
-            Relayed::Joined(_) | Relayed::Control(_) => return,
+            Relayed::Joined(..) | Relayed::Control(_) => return,
         };
         let window = lost.map_or(window, |lost| widest(lost.window, window));
         *lost = Some(Lost { last: self.first, window });
     }
 
     /// What there is for a subscription: when what it has lost happened, and the items that are left.
-    pub(crate) fn part(&self, caught: CatchingUp) -> (Option<Window>, Vec<Relayed>) {
+    pub(crate) fn part(&self, caught: CatchingUp) -> Held {
         let events = self.lost_events.filter(|_| caught.events);
         let lost = [events, self.lost_publications].into_iter().flatten().filter(|lost| lost.last >= caught.begun);
         let skipped = caught.begun.saturating_sub(self.first) as usize;
         let items = self.items.iter().skip(skipped);
         let items = items.filter(|item| caught.events || !is_of_presence(item));
-        (lost.map(|lost| lost.window).reduce(widest), items.cloned().collect())
+        Held { lost: lost.map(|lost| lost.window).reduce(widest), items: items.cloned().collect() }
+    }
+
+    /// The last position that a subscription has lost.
+    pub(crate) fn lost_position(&self, caught: CatchingUp) -> Option<Position> {
+        self.lost_position.filter(|(last, _)| *last >= caught.begun).map(|(_, position)| position)
+    }
+}
+
+/// Where the channel stands with an item, if the item says so.
+pub(crate) fn position_of(item: &Relayed) -> Option<Position> {
+    match item {
+        Relayed::Publication(routed) => routed.publication.position,
+        Relayed::Gap(_, gap) => gap.position,
+        _ => None,
     }
 }
 
@@ -103,7 +134,7 @@ fn size(item: &Relayed) -> usize {
     match item {
         Relayed::Publication(routed) => routed.size(),
         Relayed::Presence(routed) => event_size(routed.event.info.as_ref()),
-        Relayed::Gap(..) | Relayed::Joined(_) | Relayed::Control(_) => ITEM_BYTES,
+        Relayed::Gap(..) | Relayed::Joined(..) | Relayed::Control(_) => ITEM_BYTES,
     }
 }
 
@@ -112,7 +143,7 @@ pub(crate) fn event_size(info: Option<&Info>) -> usize {
     ITEM_BYTES + info.map_or(0, |info| info.as_str().len())
 }
 
-fn widest(a: Window, b: Window) -> Window {
+pub(crate) fn widest(a: Window, b: Window) -> Window {
     Window { from: a.from.min(b.from), to: a.to.max(b.to) }
 }
 
@@ -127,17 +158,21 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         self.registry.hold_for(key, id.slot, events);
     }
 
-    /// The subscription was answered: what was held follows, and then everything as it happens.
-    pub(crate) fn caught_up(&mut self, id: ConnectionId, key: ChannelKey) {
+    /// The subscription was answered, on a recoverable channel with the position `begun`: what was held and lies behind
+    /// that follows, and then everything as it happens.
+    pub(crate) fn caught_up(&mut self, id: ConnectionId, key: ChannelKey, begun: Option<Position>) {
         let Some(channel) = self.registry.get(key) else { return };
         let name = channel.name.clone();
-        let Some((caught, lost, items)) = channel.release_held(id.slot) else { return };
+        let Some((caught, Held { lost, items })) = channel.release_held(id.slot) else { return };
         let session = self.session(id).map(|session| session.id);
         if let Some(Window { from, to }) = lost {
-            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload });
+            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload, position: begun });
         }
         let now = self.broker.now();
         for item in items {
+            if position_of(&item).is_some_and(|position| begun.is_some_and(|begun| position <= begun)) {
+                continue;
+            }
             let before = self.cork.len();
             match &item {
                 Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => continue,
@@ -154,7 +189,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     self.tell_gap_to(id.slot, key, &name, *gap);
                     continue;
                 }
-                Relayed::Joined(_) | Relayed::Control(_) => continue,
+                Relayed::Joined(..) | Relayed::Control(_) => continue,
             }
             self.counters.message_bytes_out += self.cork.len().saturating_sub(before) as u64;
         }

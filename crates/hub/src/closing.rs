@@ -1,5 +1,7 @@
 //! How a connection ends: by the node with a reason, by its peer, or lost.
 
+use std::time::Duration;
+
 use ullim_protocol::codes::{self, CloseCode};
 use ullim_protocol::session::SessionId;
 
@@ -104,7 +106,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             && let Some(channel) = self.registry.get(key)
         {
             let channel = channel.name.clone();
-            self.presence.leave(&channel, session, self.claim(id));
+            self.presence.leave(&channel, session, self.claim(id), Duration::ZERO);
         }
         if let Some(permit) = subscription.permit() {
             self.expiries.move_permit(id.slot, key, Some(permit.expires), None);

@@ -4,6 +4,7 @@ use ullim_broker::{PublishError, PublishRequest};
 use ullim_protocol::codes;
 use ullim_protocol::command::{Command, Publish, Refusal, Request};
 use ullim_protocol::outgoing::{Outgoing, Reply};
+use ullim_protocol::position::Position;
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
@@ -89,6 +90,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let Unanswered { number, sequence, stage } = command;
             let stage = match stage {
                 Stage::Queued(command) => self.begin(Ticket { connection: id, sequence }, command),
+                Stage::Ready(Answer::Subscribed { many, wanted }) => {
+                    self.ripe(Ticket { connection: id, sequence }, many, wanted)
+                }
                 stage => stage,
             };
             match stage {
@@ -128,6 +132,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             Command::Refresh { token } => self.refresh(ticket, &token),
             Command::Publish(publish) => self.publish(ticket, publish),
+            Command::History(wanted) => self.history(ticket, wanted),
             Command::Presence(wanted) => self.members(ticket, wanted),
             Command::PresenceCount(channel) => self.count_members(ticket, &channel),
             Command::Ping => Stage::Ready(Answer::Pong),
@@ -135,17 +140,21 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     fn answer(&mut self, id: ConnectionId, number: u64, answer: Answer) {
-        let page;
+        let (page, part);
         let reply = match answer {
             Answer::Connected { resumed } => return self.tell_connected(id, number, resumed),
             Answer::Refreshed => return self.tell_refreshed(id, number),
             Answer::Subscribed { many, wanted } => return self.tell_subscribed(id, number, many, wanted),
             Answer::Refused(refusal) => return self.tell(id.slot, &Outgoing::Error(Some(number), &refusal)),
             Answer::Unsubscribed => Reply::Unsubscribe,
-            Answer::Published => Reply::Publish,
+            Answer::Published(position) => Reply::Publish(position),
             Answer::Members(members) => {
                 page = members;
                 Reply::Presence(&page)
+            }
+            Answer::History(found) => {
+                part = found;
+                Reply::History(&part)
             }
             Answer::Counted(counted) => Reply::PresenceCount(counted),
             Answer::Pong => Reply::Ping,
@@ -155,14 +164,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     fn publish(&mut self, ticket: Ticket, publish: Publish) -> Stage {
         let id = ticket.connection;
-        let Publish { channel, data, headers, echo } = publish;
+        let Publish { channel, data, headers, echo, id: publication_id } = publish;
         let channel = match self.may_publish(id, &channel) {
             Ok(name) => name,
             Err(refusal) => return Stage::Ready(Answer::Refused(refusal)),
         };
         let session = self.session(id).map(|session| session.id);
         let exclude = session.filter(|_| !echo);
-        match self.broker.publish(PublishRequest { channel, data, headers, exclude }) {
+        match self.broker.publish(PublishRequest { channel, data, headers, exclude, id: publication_id }) {
             ullim_broker::Answer::Ready(result) => Stage::published(result),
             pending => {
                 self.wait_for(pending, move |result| Ended::Published(ticket, result));
@@ -174,9 +183,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
 impl Stage {
     /// The broker has taken a publication, or not.
-    pub(crate) fn published(result: Result<(), PublishError>) -> Self {
+    pub(crate) fn published(result: Result<Option<Position>, PublishError>) -> Self {
         Self::Ready(match result {
-            Ok(()) => Answer::Published,
+            Ok(position) => Answer::Published(position),
             Err(error @ PublishError::TooLarge { .. }) => {
                 Answer::Refused(Refusal::new(&codes::BAD_DATA, error.to_string()))
             }

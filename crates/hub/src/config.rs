@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use ullim_auth::Audience;
-use ullim_broker::PayloadRules;
+use ullim_broker::{ChannelRule, ChannelRules, HistoryRule};
 use ullim_protocol::publication::PayloadRule;
 
 /// Limits of sessions.
@@ -57,6 +57,32 @@ pub struct NamespaceConfig {
     /// How long a user may be away before it is told that they have left.
     #[serde(with = "humantime_serde")]
     pub presence_grace: Duration,
+    /// Whether what is published on its channels is kept, so that nothing is lost.
+    pub recoverable: bool,
+    /// The most publications that are kept of a channel.
+    pub history_size: usize,
+    /// How long they outlive the last of them.
+    #[serde(with = "humantime_serde")]
+    pub history_ttl: Duration,
+    /// The most publications that one recovery brings.
+    pub recover_limit: usize,
+    /// Whether whoever subscribes is given the latest publication.
+    pub cache: bool,
+    /// What becomes of a client that reads too slowly.
+    pub slow_consumer: SlowConsumer,
+}
+
+/// What becomes of a client for which more than [`Config::queue_bytes`] wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlowConsumer {
+    /// Its connection is closed: it comes back when it can, and recovers.
+    #[default]
+    Close,
+    /// The oldest publications give way, and it is told a gap.
+    DropOldest,
+    /// Of each channel only the newest publication waits.
+    Latest,
 }
 
 impl Default for NamespaceConfig {
@@ -67,7 +93,20 @@ impl Default for NamespaceConfig {
             payload: PayloadRule::Auto,
             presence: false,
             presence_grace: Duration::from_secs(5),
+            recoverable: false,
+            history_size: 100,
+            history_ttl: Duration::from_secs(24 * 60 * 60),
+            recover_limit: 1000,
+            cache: false,
+            slow_consumer: SlowConsumer::Close,
         }
+    }
+}
+
+impl NamespaceConfig {
+    fn rule(&self) -> ChannelRule {
+        let history = HistoryRule { size: self.history_size, ttl: self.history_ttl };
+        ChannelRule { payload: self.payload, history: self.recoverable.then_some(history) }
     }
 }
 
@@ -78,8 +117,8 @@ pub struct Namespaces(pub BTreeMap<String, NamespaceConfig>);
 
 impl Namespaces {
     /// What the broker has to know of them.
-    pub fn payload_rules(&self) -> PayloadRules {
-        let rules: HashMap<_, _> = self.0.iter().map(|(name, namespace)| (name.clone(), namespace.payload)).collect();
-        PayloadRules::new(rules)
+    pub fn channel_rules(&self) -> ChannelRules {
+        let rules: HashMap<_, _> = self.0.iter().map(|(name, namespace)| (name.clone(), namespace.rule())).collect();
+        ChannelRules::new(rules)
     }
 }

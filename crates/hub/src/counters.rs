@@ -43,6 +43,18 @@ pub struct Counters {
     pub slow_closes: u64,
     /// Gaps told, once per subscriber.
     pub gaps: u64,
+    /// Subscriptions that have recovered what their clients had missed.
+    pub recovered: u64,
+    /// Subscriptions that could not.
+    pub not_recovered: u64,
+    /// Publications that replies to `subscribe` have brought.
+    pub recovered_publications: u64,
+    /// Times that the shard's queue has lost publications of a recoverable channel, and they were read again.
+    pub repairs: u64,
+    /// Publications that were read so.
+    pub repaired_publications: u64,
+    /// Times that they could not be, and a gap was told.
+    pub repair_gaps: u64,
 }
 
 impl Counters {
@@ -80,5 +92,11 @@ impl Counters {
         self.fanout_duration.add(&other.fanout_duration);
         self.slow_closes += other.slow_closes;
         self.gaps += other.gaps;
+        self.recovered += other.recovered;
+        self.not_recovered += other.not_recovered;
+        self.recovered_publications += other.recovered_publications;
+        self.repairs += other.repairs;
+        self.repaired_publications += other.repaired_publications;
+        self.repair_gaps += other.repair_gaps;
     }
 }

@@ -75,13 +75,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     bytes += event_size(routed.event.info.as_ref());
                     writes += self.scratch.batch.collect(&mut self.registry, taken as u32, item, None);
                 }
-                Relayed::Joined(name) => {
+                Relayed::Joined(name, position) => {
                     self.fan_out(items);
-                    self.joined(name);
+                    self.joined(name, *position);
                 }
-                item @ Relayed::Gap(name, gap) => {
+                Relayed::Gap(name, gap) => {
                     self.fan_out(items);
-                    writes += self.tell_gap(item, name, *gap);
+                    writes += self.relay_gap(name, *gap);
                 }
                 Relayed::Control(control) => {
                     writes += 1;
@@ -94,8 +94,26 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             taken += 1;
         }
         self.fan_out(items);
+        self.repair();
+        self.go_on_where_reached();
         self.uncork();
         taken
+    }
+
+    /// Fans publications out that were read from the history, in as many batches as they need.
+    pub(crate) fn relay_read(&mut self, items: &[Relayed]) {
+        let (mut begun, mut bytes) = (0, 0);
+        for at in 0..items.len() {
+            if let Relayed::Publication(routed) = &items[at] {
+                let excluded = routed.exclude.and_then(|session| self.sessions.get(&session)).copied();
+                self.scratch.batch.collect(&mut self.registry, (at - begun) as u32, &items[at], excluded);
+                bytes += routed.size();
+            }
+            if bytes >= BATCH_BYTES || at + 1 == items.len() {
+                self.fan_out(&items[begun..=at]);
+                (begun, bytes) = (at + 1, 0);
+            }
+        }
     }
 
     fn fan_out(&mut self, items: &[Relayed]) {
@@ -142,17 +160,18 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     /// Tells the channel's subscribers what they may have missed while they were subscribed; how many there are.
-    fn tell_gap(&mut self, item: &Relayed, name: &ChannelName, gap: Gap) -> usize {
-        let Some(key) = self.registry.find(name.as_str()) else { return 0 };
+    pub(crate) fn tell_gap(&mut self, key: ChannelKey, gap: Gap) -> usize {
         let Some(channel) = self.registry.get(key) else { return 0 };
-        channel.hold(item);
+        let name = channel.name.clone();
+        let reached = channel.hold(&Relayed::Gap(name.clone(), gap));
         let slots: Vec<u32> = match gap.reason {
             GapReason::Presence => channel.watching().map(|slots| slots.iter().collect()).unwrap_or_default(),
             _ => channel.live.iter().collect(),
         };
         for slot in &slots {
-            self.tell_gap_to(*slot, key, name, gap);
+            self.tell_gap_to(*slot, key, &name, gap);
         }
+        self.registry.reached.extend(reached);
         slots.len()
     }
 

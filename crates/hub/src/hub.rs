@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use slab::Slab;
 use ullim_auth::ResumeKey;
-use ullim_broker::{Broker, Presence, ShardId};
+use ullim_broker::{Broker, History, Presence, ShardId};
 use ullim_protocol::codes;
 use ullim_protocol::command::{DecodeError, Refusal, Request};
 use ullim_protocol::session::SessionId;
@@ -23,7 +23,8 @@ use crate::outbox::Outbox;
 use crate::outlet::{Encode, Outlet, Wire};
 use crate::pipeline::{Pipeline, Ticket};
 use crate::rate::{Rate, Verdict};
-use crate::registry::Registry;
+use crate::registry::{ChannelKey, Registry};
+use crate::repair::READ_AGAIN;
 use crate::tokens::Tokens;
 use crate::work::Work;
 
@@ -43,6 +44,8 @@ pub struct Setup {
     pub broker: Arc<dyn Broker>,
     /// Who is in which channel.
     pub presence: Arc<dyn Presence>,
+    /// What was published before.
+    pub history: Arc<dyn History>,
     /// Opens and seals resume tokens.
     pub resume: Arc<ResumeKey>,
 }
@@ -74,6 +77,7 @@ pub struct Hub<O, E> {
     pub(crate) verifier: Arc<dyn Tokens>,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) presence: Arc<dyn Presence>,
+    pub(crate) history: Arc<dyn History>,
     pub(crate) resume_key: Arc<ResumeKey>,
     pub(crate) shard: ShardId,
     pub(crate) encode: E,
@@ -89,6 +93,8 @@ pub struct Hub<O, E> {
     pub(crate) work: Vec<Work>,
     pub(crate) subscribe_deadlines: Deadlines<Ticket>,
     pub(crate) replace_deadlines: Deadlines<ConnectionId>,
+    /// When to read again what could not be read.
+    pub(crate) repair_deadlines: Deadlines<ChannelKey>,
     pub(crate) counters: Counters,
     pub(crate) scratch: Scratch,
     /// Since the shard's start.
@@ -104,11 +110,12 @@ pub struct Hub<O, E> {
 impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
-        let Setup { config, namespaces, verifier, broker, presence, resume } = setup;
+        let Setup { config, namespaces, verifier, broker, presence, history, resume } = setup;
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
             replace_deadlines: Deadlines::new(REPLACE_TIMEOUT),
+            repair_deadlines: Deadlines::new(READ_AGAIN),
             connect_deadlines: Deadlines::new(config.connect_timeout),
             close_deadlines: Deadlines::new(transport.close_timeout),
             config,
@@ -116,6 +123,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             verifier,
             broker,
             presence,
+            history,
             resume_key: resume,
             shard,
             encode,

@@ -8,7 +8,9 @@
 //!   the longer stories
 //! * `permission`: who may do what; `time`, `expiry`: until when; `control`: what other nodes order
 //! * `pipeline`: answers keep the order of the commands; `work`: what is waited for
-//! * `catching_up`: what happens between a subscription's beginning and its reply
+//! * `catching_up`: what happens between a subscription's beginning and its reply; `recovering`: what was published before
+//! * `repair`: what the shard's own queue has lost is read from the history
+//! * `past`: the command `history`
 //! * `fanout`: publications, joins and gaps from the broker → connections; `batch`: which of them goes to whom, encoded
 //! * `registry`: channel → subscribers; `slots`: a set of them
 //! * `connection`, `outbox`, `session`: what is kept of one client
@@ -30,11 +32,14 @@ mod heartbeat;
 mod hub;
 mod outbox;
 mod outlet;
+mod past;
 mod permission;
 mod pipeline;
 mod presence;
 mod rate;
+mod recovering;
 mod registry;
+mod repair;
 mod session;
 mod settling;
 mod slots;
@@ -43,7 +48,7 @@ mod time;
 mod tokens;
 mod work;
 
-pub use config::{Config, NamespaceConfig, Namespaces};
+pub use config::{Config, NamespaceConfig, Namespaces, SlowConsumer};
 pub use connection::ConnectionId;
 pub use counters::Counters;
 pub use hub::{Hub, Reading, Setup, Transport};

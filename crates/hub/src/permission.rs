@@ -25,6 +25,10 @@ pub(crate) fn no_presence(channel: &ChannelName) -> Refusal {
     Refusal::new(&codes::NO_PRESENCE, format!("the namespace {:?} keeps no presence", channel.namespace()))
 }
 
+fn no_history(channel: &ChannelName) -> Refusal {
+    Refusal::new(&codes::NO_HISTORY, format!("the namespace {:?} keeps no history", channel.namespace()))
+}
+
 impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn namespace(&self, channel: &ChannelName) -> Option<&NamespaceConfig> {
         self.namespaces.0.get(channel.namespace())
@@ -105,12 +109,27 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    /// The channel's name, if the session may know who is there: it may subscribe, or has.
-    pub(crate) fn may_see(&self, id: ConnectionId, channel: &str, doing: &str) -> Result<ChannelName, Refusal> {
+    /// The channel's name, if the session may subscribe, or has.
+    fn may_hear(&self, id: ConnectionId, channel: &str, doing: &str) -> Result<ChannelName, Refusal> {
         let channel = parse_name(channel)?;
-        if !self.is_included(id, &channel) && self.subscription(id, &channel).is_none() {
-            return Err(denied(doing, &channel));
+        match self.is_included(id, &channel) || self.subscription(id, &channel).is_some() {
+            true => Ok(channel),
+            false => Err(denied(doing, &channel)),
         }
+    }
+
+    /// The channel's name, if the session may know what was published there.
+    pub(crate) fn may_read(&self, id: ConnectionId, channel: &str) -> Result<ChannelName, Refusal> {
+        let channel = self.may_hear(id, channel, "reading what was published on")?;
+        match self.namespace(&channel).is_some_and(|namespace| namespace.recoverable) {
+            true => Ok(channel),
+            false => Err(no_history(&channel)),
+        }
+    }
+
+    /// The channel's name, if the session may know who is there.
+    pub(crate) fn may_see(&self, id: ConnectionId, channel: &str, doing: &str) -> Result<ChannelName, Refusal> {
+        let channel = self.may_hear(id, channel, doing)?;
         match self.namespace(&channel).is_some_and(|namespace| namespace.presence) {
             true => Ok(channel),
             false => Err(no_presence(&channel)),

@@ -4,8 +4,10 @@
 use std::collections::VecDeque;
 
 use ullim_auth::Resumable;
+use ullim_broker::{HistoryPart, Recovery};
 use ullim_protocol::command::{Command, Refusal, Subscribe};
-use ullim_protocol::outgoing::Subscribed;
+use ullim_protocol::outgoing::{HistoryPage, Subscribed};
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 
 use crate::connection::ConnectionId;
@@ -21,6 +23,13 @@ const MAX_QUEUED_BYTES: usize = 256 << 10;
 pub(crate) struct Ticket {
     pub(crate) connection: ConnectionId,
     pub(crate) sequence: u64,
+}
+
+/// One channel of a command that subscribes to several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) ticket: Ticket,
+    pub(crate) place: usize,
 }
 
 /// One unanswered command.
@@ -45,7 +54,7 @@ pub(crate) enum Stage {
     Publishing,
     /// Some of its channels are open.
     Subscribing { many: bool, wanted: Vec<Wanted> },
-    /// Presence was asked.
+    /// Presence or history was asked.
     Asking,
     /// It can be answered in its turn.
     Ready(Answer),
@@ -59,7 +68,42 @@ pub(crate) struct Wanted {
     pub(crate) presence: bool,
     /// Whether joins and leaves are.
     pub(crate) events: bool,
+    /// What the client has heard last, if it wants to hear what came behind.
+    pub(crate) recover: Option<Position>,
+    pub(crate) past: Past,
     pub(crate) outcome: Outcome,
+}
+
+/// What a subscribe has learned from the history.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Past {
+    /// How often it was read.
+    pub(crate) reads: usize,
+    /// It was seen what it needs, since it last got something.
+    pub(crate) looked_at: bool,
+    pub(crate) found: Found,
+}
+
+/// What was found in the history.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Found {
+    /// It was not read.
+    #[default]
+    Nothing,
+    /// What the client has missed.
+    Missed(Recovery),
+    /// It does not say what the client has missed.
+    Lost,
+    /// The latest publication.
+    Latest(HistoryPart),
+}
+
+impl Wanted {
+    pub(crate) fn new(subscribe: Subscribe) -> (Self, Option<String>) {
+        let Subscribe { channel, token, presence, events, recover } = subscribe;
+        let past = Past::default();
+        (Self { channel, presence, events, recover, past, outcome: Outcome::Verifying }, token)
+    }
 }
 
 /// What became of one channel of a subscribe.
@@ -71,6 +115,8 @@ pub(crate) enum Outcome {
     Awaited,
     /// It stands; its members are read.
     Listing,
+    /// It stands; its history is read, or what is relayed has to come as far as the client is.
+    Reading(Subscribed),
     /// The subscription stands.
     Stands(Subscribed),
     /// There is none.
@@ -90,8 +136,9 @@ pub(crate) enum Answer {
     Refreshed,
     Subscribed { many: bool, wanted: Vec<Wanted> },
     Unsubscribed,
-    Published,
+    Published(Option<Position>),
     Members(MembersPage),
+    History(HistoryPage),
     Counted(Occupancy),
     Pong,
     Refused(Refusal),
@@ -176,6 +223,7 @@ fn size(command: &Command) -> usize {
         Command::SubscribeMany(channels) => channels.iter().map(subscribe).sum(),
         Command::Unsubscribe(channel) | Command::PresenceCount(channel) => channel.len(),
         Command::Publish(publish) => publish.channel.len() + publish.data.bytes().len(),
+        Command::History(wanted) => wanted.channel.len(),
         Command::Presence(wanted) => wanted.channel.len() + length(&wanted.cursor),
         Command::Ping => 0,
     }

@@ -94,7 +94,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             self.take_back(ticket.connection, channel.as_str());
         }
         self.settle_channel(ticket, channel, &Outcome::Listing, |_| match &result {
-            Ok(page) => Outcome::Stands(Subscribed { presence: Some(page.clone()) }),
+            Ok(page) => Outcome::Stands(Subscribed { presence: Some(page.clone()), ..Subscribed::default() }),
             Err(_) => Outcome::Refused(unavailable("presence cannot be read at the moment")),
         });
     }

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
 use slab::Slab;
-use ullim_broker::{Relayed, Window};
+use ullim_broker::{Relayed, Routed, Window};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 
-use crate::catching_up::{CatchingUp, Log};
+use crate::catching_up::{CatchingUp, Held, Log};
 use crate::connection::ConnectionId;
-use crate::pipeline::Ticket;
+use crate::pipeline::{Place, Ticket};
+use crate::repair::Repairs;
 use crate::slots::Slots;
 
 /// A channel of this shard, as long as it has an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ChannelKey(u32);
 
 /// A channel that this shard has asked the broker for.
@@ -22,8 +24,12 @@ pub(crate) struct Channel {
     pub(crate) name: ChannelName,
     /// The slots that hear it, in slot order: fan-out walks the connections as they lie in memory.
     pub(crate) live: Slots,
+    /// How far it was relayed, if it is recoverable: kept up by all that has a position.
+    pub(crate) position: Option<Position>,
     /// Whether the broker has confirmed.
     pub(crate) joined: bool,
+    /// Something behind its position is missing. What is published meanwhile is dropped: the history has it.
+    pub(crate) repairing: bool,
     /// Whether those who hear it are its members.
     pub(crate) presence: bool,
     /// Subscriptions that wait for the broker, and the commands that they belong to.
@@ -42,6 +48,8 @@ struct Aside {
     catching_up: BTreeMap<u32, CatchingUp>,
     /// What is held back for those.
     log: Log,
+    /// Commands that wait until the channel has come this far.
+    awaiting: Vec<(Position, Place)>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +61,21 @@ pub(crate) struct Registry {
     hasher: ahash::RandomState,
     channels: Slab<Channel>,
     unconfirmed: usize,
+    /// Channels of which something is missing.
+    pub(crate) repairs: Repairs,
+    /// Commands whose channels have come as far as they waited for.
+    pub(crate) reached: Vec<Place>,
+}
+
+/// What becomes of a publication that the broker has relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// It is for those who hear the channel.
+    Yes,
+    /// They have heard it.
+    Known,
+    /// Something before it is missing.
+    Missing,
 }
 
 impl Channel {
@@ -61,20 +84,57 @@ impl Channel {
         self.aside.as_ref().map(|aside| &aside.watching)
     }
 
-    /// Holds an item back for those that are not answered yet.
-    pub(crate) fn hold(&mut self, item: &Relayed) {
-        if let Some(aside) = self.aside.as_mut().filter(|aside| !aside.catching_up.is_empty()) {
-            aside.log.push(item);
+    /// Takes a publication with a position, if it is the next.
+    #[inline]
+    pub(crate) fn takes(&mut self, position: Position) -> Takes {
+        match self.position {
+            Some(at) if position == at.next() && !self.repairing => {}
+            Some(at) if position <= at => return Takes::Known,
+            Some(_) => return Takes::Missing,
+            // Nobody hears it yet.
+            None if !self.joined => return Takes::Known,
+            None => {}
         }
+        self.position = Some(position);
+        Takes::Yes
     }
 
-    /// Nothing is held back for a slot any longer: what was lost for it, and what was held.
-    pub(crate) fn release_held(&mut self, slot: u32) -> Option<(CatchingUp, Option<Window>, Vec<Relayed>)> {
+    /// Holds an item back for those that are not answered yet. The commands that have waited for it.
+    pub(crate) fn hold(&mut self, item: &Relayed) -> Vec<Place> {
+        let Some(aside) = self.aside.as_mut().filter(|aside| !aside.catching_up.is_empty()) else { return Vec::new() };
+        aside.log.push(item);
+        let at = self.position;
+        aside
+            .awaiting
+            .extract_if(.., |(wanted, _)| at.is_some_and(|at| at >= *wanted))
+            .map(|(_, place)| place)
+            .collect()
+    }
+
+    /// A command waits until the channel has come so far.
+    pub(crate) fn await_position(&mut self, position: Position, place: Place) {
+        self.aside.get_or_insert_default().awaiting.push((position, place));
+    }
+
+    /// What is held back for a slot.
+    pub(crate) fn held(&self, slot: u32) -> Option<Held> {
+        let aside = self.aside.as_ref()?;
+        Some(aside.log.part(*aside.catching_up.get(&slot)?))
+    }
+
+    /// The last position of what was to be held back for a slot, and was dropped.
+    pub(crate) fn lost(&self, slot: u32) -> Option<Position> {
+        let aside = self.aside.as_ref()?;
+        aside.log.lost_position(*aside.catching_up.get(&slot)?)
+    }
+
+    /// Nothing is held back for a slot any longer: what was.
+    pub(crate) fn release_held(&mut self, slot: u32) -> Option<(CatchingUp, Held)> {
         let aside = self.aside.as_mut()?;
         let caught = aside.catching_up.remove(&slot)?;
-        let (lost, items) = aside.log.part(caught);
+        let held = aside.log.part(caught);
         self.forget_aside();
-        Some((caught, lost, items))
+        Some((caught, held))
     }
 
     fn remove(&mut self, slot: u32) {
@@ -82,6 +142,7 @@ impl Channel {
         if let Some(aside) = &mut self.aside {
             aside.watching.remove(slot);
             aside.catching_up.remove(&slot);
+            aside.awaiting.retain(|(_, place)| place.ticket.connection.slot != slot);
         }
         self.forget_aside();
     }
@@ -89,6 +150,7 @@ impl Channel {
     fn forget_aside(&mut self) {
         if let Some(aside) = self.aside.as_mut().filter(|aside| aside.catching_up.is_empty()) {
             aside.log = Log::default();
+            aside.awaiting = Vec::new();
         }
         self.aside.take_if(|aside| aside.watching.is_empty() && aside.catching_up.is_empty());
     }
@@ -121,7 +183,9 @@ impl Registry {
         let index = self.channels.insert(Channel {
             name: name.clone(),
             live: Slots::default(),
+            position: None,
             joined: false,
+            repairing: false,
             presence,
             waiting: Vec::new(),
             open_segment: None,
@@ -167,12 +231,28 @@ impl Registry {
         aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), events });
     }
 
-    /// The broker has confirmed the channel: those who waited.
-    pub(crate) fn confirm(&mut self, key: ChannelKey) -> Vec<Ticket> {
+    /// The broker has confirmed the channel, and said where it stands: those who waited.
+    pub(crate) fn confirm(&mut self, key: ChannelKey, position: Option<Position>) -> Vec<Ticket> {
         let channel = &mut self.channels[key.0 as usize];
-        self.unconfirmed -= usize::from(!channel.joined);
-        channel.joined = true;
+        if !channel.joined {
+            self.unconfirmed -= 1;
+            channel.joined = true;
+            channel.position = position;
+        }
         std::mem::take(&mut channel.waiting)
+    }
+
+    /// A publication was relayed that cannot be told yet, because something before it is missing.
+    #[cold]
+    pub(crate) fn miss(&mut self, key: ChannelKey, routed: &Routed) {
+        self.repairs.miss(key, routed.published, routed.publication.position);
+        self.channels[key.0 as usize].repairing = true;
+    }
+
+    /// The queue of the shard has lost something of a channel, somewhere in `window`.
+    pub(crate) fn miss_some(&mut self, key: ChannelKey, window: Window, position: Option<Position>) {
+        self.repairs.miss(key, window, position);
+        self.channels[key.0 as usize].repairing = true;
     }
 
     /// Takes a connection out of the channel.
@@ -195,6 +275,9 @@ impl Registry {
             found.remove();
         }
         let channel = self.channels.remove(key.0 as usize);
+        if channel.repairing {
+            self.repairs.forget(key);
+        }
         Some(channel.name)
     }
 }

@@ -10,6 +10,8 @@ use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
 use crate::pipeline::{Answer, Outcome, Stage, Ticket, Wanted};
+use crate::recovering::Beginning;
+use crate::registry::ChannelKey;
 use crate::session::Progress;
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
@@ -18,7 +20,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let pipeline = self.pipeline(ticket.connection);
         let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
         let Stage::Subscribing { wanted, .. } = &command.stage else { return };
-        let begun = wanted.iter().filter(|wanted| matches!(wanted.outcome, Outcome::Awaited | Outcome::Listing));
+        let begun = wanted
+            .iter()
+            .filter(|wanted| matches!(wanted.outcome, Outcome::Awaited | Outcome::Listing | Outcome::Reading(_)));
         let begun: Vec<String> = begun.map(|wanted| wanted.channel.clone()).collect();
         for channel in begun {
             self.take_back(ticket.connection, &channel);
@@ -78,31 +82,57 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(command) = pipeline.and_then(|pipeline| pipeline.find(ticket.sequence)) else { return };
         let Stage::Subscribing { many, wanted } = &mut command.stage else { return };
         decide(wanted);
-        if is_complete(wanted) {
-            let (many, wanted) = (*many, std::mem::take(wanted));
+        let (many, mut wanted) = (*many, std::mem::take(wanted));
+        self.read_past(ticket, &mut wanted, false);
+        let Some(command) = self.pipeline(ticket.connection).and_then(|pipeline| pipeline.find(ticket.sequence)) else {
+            return;
+        };
+        if is_complete(&wanted) {
             command.stage = Stage::Ready(Answer::Subscribed { many, wanted });
             self.proceed(ticket.connection);
+        } else {
+            command.stage = Stage::Subscribing { many, wanted };
         }
     }
 
     pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
-        let results = wanted.into_iter().map(|Wanted { channel, outcome, .. }| match outcome {
-            Outcome::Refused(refusal) => (channel, Err(refusal)),
-            Outcome::Stands(subscribed) if self.subscription_to(id, &channel).is_some() => (channel, Ok(subscribed)),
-            // It stood, and was ended before its turn came.
-            _ => (channel, Err(ended(&codes::SUBSCRIPTION_ENDED))),
-        });
-        let results: Vec<(String, Result<Subscribed, Refusal>)> = results.collect();
+        let mut results: Vec<(String, Result<Subscribed, Refusal>)> = Vec::with_capacity(wanted.len());
+        let mut begun: Vec<(ChannelKey, Beginning)> = Vec::new();
+        for Wanted { channel, outcome, recover, past, .. } in wanted {
+            let key = self.registry.find(&channel);
+            let key = key.filter(|key| self.session(id).is_some_and(|session| session.subscription(*key).is_some()));
+            let result = match (outcome, key) {
+                (Outcome::Refused(refusal), _) => Err(refusal),
+                (Outcome::Stands(mut subscribed), Some(key)) => {
+                    let earlier = begun.iter().find(|(begun, _)| *begun == key);
+                    let earlier = earlier.map(|(_, beginning)| beginning.position);
+                    let beginning = self.beginning(id, key, recover, past, earlier);
+                    subscribed.position = beginning.position;
+                    subscribed.recovered = recover.map(|_| beginning.recovered);
+                    subscribed.publications.clone_from(&beginning.publications);
+                    if earlier.is_none() {
+                        begun.push((key, beginning));
+                    }
+                    Ok(subscribed)
+                }
+                // It stood, and was ended before its turn came.
+                _ => Err(ended(&codes::SUBSCRIPTION_ENDED)),
+            };
+            results.push((channel, result));
+        }
         let message = match results.as_slice() {
             [(_, Ok(subscribed))] if !many => Outgoing::Reply(number, Reply::Subscribe(subscribed)),
             [(_, Err(refusal))] if !many => Outgoing::Error(Some(number), refusal),
             results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
         };
         self.tell(id.slot, &message);
-        for (channel, _) in results.iter().filter(|(_, result)| result.is_ok()) {
-            if let Some(key) = self.registry.find(channel) {
-                self.caught_up(id, key);
+        for (key, Beginning { position, gap, .. }) in begun {
+            if let Some(gap) = gap
+                && let Some(name) = self.registry.get(key).map(|channel| channel.name.clone())
+            {
+                self.tell_gap_to(id.slot, key, &name, gap);
             }
+            self.caught_up(id, key, position);
         }
     }
 }

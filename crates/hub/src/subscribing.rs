@@ -1,21 +1,23 @@
 //! Subscriptions: from a command, over the token and the broker's confirmation, to their end.
 //!
 //! How far a subscription has come ([`Progress`]), and what an event makes of it. "Members": in a namespace with
-//! presence. Other parts of the story are in `presence`, `settling`, `catching_up`, `control` and `closing`.
+//! presence; "kept": on a recoverable channel. Other parts of the story are in `presence`, `recovering`, `settling`,
+//! `catching_up`, `control` and `closing`.
 //!
 //! | event | none | awaited | catching up | live |
 //! |---|---|---|---|---|
-//! | `subscribe`, allowed | awaited; where the broker has confirmed the channel already: live, members: catching up | the same, waits too | the same, waits too | the same; members that are to be shown anew enter again |
+//! | `subscribe`, allowed | awaited; where the broker has confirmed the channel already: live, members and kept: catching up | the same, waits too | the same, waits too | the same; members that are to be shown anew enter again |
 //! | `subscribe`, refused | none | the same | the same | the same |
-//! | the broker confirms the channel | – | live; members: catching up, and enters | the same, waits for the entry too | – |
+//! | the broker confirms the channel | – | live; kept: catching up; members: catching up, and enters | the same, waits for the entry too | – |
 //! | entered | – (it has left already) | – | the same: stands | the same: stands |
-//! | entering or listing failed, or came too late | – | none, refused | none, refused | the same, refused |
+//! | entering, listing or reading failed, or came too late | – | none, refused | none, refused | the same, refused |
 //! | its reply is sent | refused: it was ended | – | live, behind what was held back | the same |
 //! | ordered to end, or its token's end | – | none, refused | none, refused | none, and a push; refused where a command still waits |
 //! | `unsubscribe`, the connection's end | – | none | none | none |
 //!
 //! What a command has to do for each channel ([`Outcome`]): verifying (its token is judged) → awaited (the broker, or
-//! the entry) → listing (where members are wanted) → stands; from each of them: refused.
+//! the entry) → listing (where members are wanted) → reading (its history, where that is needed) → stands; from each of
+//! them: refused.
 
 use ullim_auth::{Grant, Rejection, Verified};
 use ullim_broker::Answer as Later;
@@ -23,6 +25,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes;
 use ullim_protocol::command::{Refusal, Subscribe};
 use ullim_protocol::outgoing::Subscribed;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::MAX_LISTS;
 
 use crate::commands::unavailable;
@@ -48,17 +51,17 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         let mut lists = 0;
         let wanted = channels.into_iter().enumerate().map(|(place, subscribe)| {
-            let Subscribe { channel, token, presence, events } = subscribe;
-            let mut wanted = Wanted { channel, presence, events, outcome: Outcome::Verifying };
-            lists += usize::from(presence);
-            let outcome = match presence && lists > MAX_LISTS {
+            let (mut wanted, token) = Wanted::new(subscribe);
+            lists += usize::from(wanted.presence);
+            let outcome = match wanted.presence && lists > MAX_LISTS {
                 true => Err(too_many_lists()),
                 false => self.subscribe_one(ticket, place, &wanted, token),
             };
             wanted.outcome = outcome.unwrap_or_else(Outcome::Refused);
             wanted
         });
-        let wanted: Vec<Wanted> = wanted.collect();
+        let mut wanted: Vec<Wanted> = wanted.collect();
+        self.read_past(ticket, &mut wanted, false);
         if is_complete(&wanted) {
             return Stage::Ready(Answer::Subscribed { many, wanted });
         }
@@ -208,8 +211,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             _ => {}
         }
-        if presence {
+        let recoverable = self.registry.get(key).is_some_and(|channel| channel.position.is_some());
+        if presence || recoverable {
             self.begin_catching_up(id, key);
+        }
+        if presence {
             self.enter(ticket, key);
             return Ok(Outcome::Awaited);
         }
@@ -228,23 +234,35 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    /// The broker is sure to relay every later publication of this channel.
-    pub(crate) fn joined(&mut self, channel: &ChannelName) {
+    /// The broker is sure to relay every later publication of this channel; on a recoverable one every one behind
+    /// `position`.
+    pub(crate) fn joined(&mut self, channel: &ChannelName, position: Option<Position>) {
         let Some(key) = self.registry.find(channel.as_str()) else { return };
-        let waiting = self.registry.confirm(key);
+        let waiting = self.registry.confirm(key, position);
         if self.registry.get(key).is_some_and(|channel| channel.presence) {
             for ticket in waiting {
                 self.joined_as_member(ticket, key);
             }
         } else {
             for ticket in &waiting {
-                self.go_live(ticket.connection, key);
+                match position {
+                    Some(_) => self.hold_first(ticket.connection, key),
+                    None => self.go_live(ticket.connection, key),
+                }
             }
             for ticket in waiting {
                 self.stands(ticket, channel);
             }
         }
         self.release(key);
+    }
+
+    /// What comes is held back until the reply has said from where on it comes.
+    fn hold_first(&mut self, id: ConnectionId, key: ChannelKey) {
+        let subscription = self.session(id).and_then(|session| session.subscription(key));
+        if subscription.is_some_and(|subscription| subscription.progress == Progress::Awaited) {
+            self.begin_catching_up(id, key);
+        }
     }
 
     fn joined_as_member(&mut self, ticket: Ticket, key: ChannelKey) {

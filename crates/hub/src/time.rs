@@ -24,6 +24,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         while let Some(id) = self.replace_deadlines.next_due(now) {
             self.replace_timed_out(id);
         }
+        while let Some(key) = self.repair_deadlines.next_due(now) {
+            self.registry.repairs.wait(key);
+        }
+        self.repair();
         self.expire();
         while let Some(id) = self.close_deadlines.next_due(now) {
             self.remove_if_there(id);

@@ -3,14 +3,16 @@
 use std::pin::Pin;
 
 use ullim_auth::{Grant, Identity, Rejection};
-use ullim_broker::{Answer, PresenceError, PublishError};
+use ullim_broker::{Answer, HistoryError, HistoryPart, PresenceError, PublishError, Recovery};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
-use crate::pipeline::{Stage, Ticket};
+use crate::pipeline::{Place, Stage, Ticket};
+use crate::registry::ChannelKey;
 
 /// Something to wait for, outside the hub. What comes of it goes to [`Hub::finished`].
 pub struct Work(Pin<Box<dyn Future<Output = Finished> + Send>>);
@@ -30,7 +32,7 @@ pub struct Finished(Ended);
 #[derive(Debug)]
 pub(crate) enum Ended {
     /// The broker has taken a client's publication, or not.
-    Published(Ticket, Result<(), PublishError>),
+    Published(Ticket, Result<Option<Position>, PublishError>),
     /// A token of a `connect` or `refresh` was judged.
     Verified(Ticket, Result<Identity, Rejection>),
     /// The subscription token of the channel with this place in a `subscribe` was judged.
@@ -43,6 +45,14 @@ pub(crate) enum Ended {
     Members(Ticket, Result<MembersPage, PresenceError>),
     /// The members of a channel were counted.
     Counted(Ticket, Result<Occupancy, PresenceError>),
+    /// What a subscriber has missed was read.
+    Recovered(Place, Result<Recovery, HistoryError>),
+    /// A channel's latest publication was read for a subscriber.
+    Latest(Place, Result<HistoryPart, HistoryError>),
+    /// What this shard has missed was read; the number is that of the repair.
+    Repaired(ChannelKey, u64, Result<Recovery, HistoryError>),
+    /// A part of the history was read for a `history`.
+    History(Ticket, Result<HistoryPart, HistoryError>),
     /// An order to the other nodes has left, or not.
     Ordered(Result<(), PublishError>),
 }
@@ -72,6 +82,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             Ended::Listed(ticket, channel, result) => self.listed(ticket, &channel, result),
             Ended::Members(ticket, result) => self.go_on(ticket, Stage::members(result)),
             Ended::Counted(ticket, result) => self.go_on(ticket, Stage::counted(result)),
+            Ended::Recovered(place, result) => self.recovered(place, result),
+            Ended::Latest(place, result) => self.latest(place, result),
+            Ended::Repaired(key, number, result) => self.repaired(key, number, result),
+            Ended::History(ticket, result) => self.go_on(ticket, Stage::history(result)),
             Ended::Ordered(Ok(())) => {}
             Ended::Ordered(Err(error)) => {
                 // Who is closed by it at the latest is the older connection's client, which is gone in most cases.

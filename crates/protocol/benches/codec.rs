@@ -26,7 +26,7 @@ fn input(commands: usize) -> Vec<u8> {
 }
 
 fn publication(data: Data) -> (Publication, Vec<u8>) {
-    (Publication { data, time: 1_700_000_000_000, headers: None }, Vec::with_capacity(1 << 16))
+    (Publication { data, time: 1_700_000_000_000, headers: None, position: None }, Vec::with_capacity(1 << 16))
 }
 
 fn value(bytes: usize) -> (Publication, Vec<u8>) {

@@ -59,6 +59,7 @@ codes! { ErrorCode, ERRORS:
     SUBSCRIPTION_EXPIRED = 114 "subscription_expired" final
         "the subscription's token has expired: subscribe again with a new one";
     NO_PRESENCE = 115 "no_presence" final "the channel's namespace keeps no presence";
+    NO_HISTORY = 116 "no_history" final "the channel's namespace keeps no history";
 }
 
 codes! { CloseCode, CLOSES:

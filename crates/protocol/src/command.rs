@@ -1,6 +1,7 @@
 //! What a client asks for, whatever its dialect.
 
 use crate::codes::ErrorCode;
+use crate::position::Position;
 use crate::publication::{Data, Headers};
 
 /// A command and the number that its reply repeats.
@@ -39,6 +40,8 @@ pub enum Command {
     Presence(MembersOf),
     /// How many are in this channel?
     PresenceCount(String),
+    /// What was published before?
+    History(HistoryOf),
     /// Answer me.
     Ping,
 }
@@ -54,6 +57,8 @@ pub struct Subscribe {
     pub presence: bool,
     /// Whether joins and leaves are to be heard too.
     pub events: bool,
+    /// What was published behind this position is to be heard first.
+    pub recover: Option<Position>,
 }
 
 impl Subscribe {
@@ -74,6 +79,28 @@ pub struct MembersOf {
     pub cursor: Option<String>,
 }
 
+/// Which part of a channel's history is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryOf {
+    /// Where.
+    pub channel: String,
+    /// What lies behind this position, or before it if reversed; `None`: from the oldest on, or the newest back.
+    pub since: Option<Position>,
+    /// How many: 1 to [`MAX_HISTORY`].
+    pub limit: usize,
+    /// Newest first.
+    pub reverse: bool,
+}
+
+/// The most publications that one `history` is answered with.
+pub const MAX_HISTORY: usize = 1000;
+
+/// How many publications a `history` is answered with that does not say.
+pub const DEFAULT_HISTORY: usize = 100;
+
+/// The most bytes of a publication's idempotency id.
+pub const MAX_PUBLICATION_ID: usize = 128;
+
 /// A client's publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
@@ -85,6 +112,9 @@ pub struct Publish {
     pub headers: Option<Headers>,
     /// Whether this session wants to hear it too.
     pub echo: bool,
+    /// Of two publications with the same id within five minutes the second is not one. Not on live channels. 1 to
+    /// [`MAX_PUBLICATION_ID`] bytes.
+    pub id: Option<String>,
 }
 
 /// A message or a command that is refused.

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json;
+use crate::position::{Epoch, MAX_NUMBER, Position};
 use crate::presence::{Info, PresenceEvent};
-use crate::publication::{Data, Headers, Kind};
+use crate::publication::{Data, Headers, Kind, PayloadRule};
 use crate::session::SessionId;
 pub use crate::user::MAX_USER_BYTES;
 
@@ -24,9 +25,8 @@ const TIME: u8 = 0x02;
 const EXCLUDE: u8 = 0x83;
 const HEADERS: u8 = 0x04;
 const PRESENCE: u8 = 0x85;
-
-/// The latest time that clients can read: 2^53 − 1.
-const MAX_TIME: u64 = (1 << 53) - 1;
+const POSITION: u8 = 0x86;
+const CUT: u8 = 0x87;
 
 /// A publication and its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub struct Envelope {
     pub exclude: Option<SessionId>,
     /// What goes with it.
     pub headers: Option<Headers>,
+    /// Its place in the channel's history; `None` on a live channel.
+    pub position: Option<Position>,
+    /// The last position before it, if it is the first of an epoch that followed another.
+    pub cut: Option<Position>,
 }
 
 /// What an envelope holds.
@@ -71,7 +75,7 @@ pub enum EnvelopeError {
     /// A field whose value is out of its bounds.
     #[error("the value of the envelope field {0:#04x} is not valid")]
     Value(u8),
-    /// No kind.
+    /// Neither a kind nor a position.
     #[error("the envelope does not say what its data is")]
     NoKind,
     /// Data that is not of the kind it claims.
@@ -100,6 +104,12 @@ pub fn encode(envelope: &Envelope, out: &mut Vec<u8>) {
     if let Some(SessionId(id)) = &envelope.exclude {
         field(out, EXCLUDE, id);
     }
+    if let Some(position) = &envelope.position {
+        field(out, POSITION, &position_bytes(position));
+    }
+    if let Some(cut) = &envelope.cut {
+        field(out, CUT, &position_bytes(cut));
+    }
     if let Some(headers) = &envelope.headers {
         let object = serde_json::json!(headers.entries()).to_string();
         field(out, HEADERS, object.as_bytes());
@@ -116,17 +126,29 @@ fn field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {
     out.extend_from_slice(&value[..usize::from(length)]);
 }
 
-/// Reads an envelope whole. The data of a publication shares `payload`'s memory.
-pub fn decode(mut payload: Bytes) -> Result<Content, EnvelopeError> {
+fn position_bytes(position: &Position) -> [u8; 16] {
+    (u128::from(position.epoch.micros()) << 64 | u128::from(position.offset)).to_be_bytes()
+}
+
+/// Reads an envelope whole. The data of a publication shares `payload`'s memory. On a recoverable channel it is what
+/// the namespace's `rule` says, unless the envelope says otherwise.
+pub fn decode(mut payload: Bytes, rule: PayloadRule) -> Result<Content, EnvelopeError> {
     let (fields, data_start) = read_fields(&payload)?;
-    let kind = fields.kind.ok_or(EnvelopeError::NoKind)?;
+    if fields.kind.is_none() && fields.position.is_none() {
+        return Err(EnvelopeError::NoKind);
+    }
     let data = payload.split_off(data_start);
     if let Some(joined) = fields.joined {
-        let event = (kind == Kind::Json).then(|| event_of(joined, &data)).flatten();
+        let event = (fields.kind == Some(Kind::Json)).then(|| event_of(joined, &data)).flatten();
         return event.map(Content::Presence).ok_or(EnvelopeError::Data);
     }
-    let data = kind.accept(data).ok_or(EnvelopeError::Data)?;
-    Ok(Content::Publication(Envelope { data, time: fields.time, exclude: fields.exclude, headers: fields.headers }))
+    let data = match fields.kind {
+        Some(kind) => kind.accept(data),
+        None => rule.classify(data),
+    };
+    let data = data.ok_or(EnvelopeError::Data)?;
+    let Fields { time, exclude, headers, position, cut, .. } = fields;
+    Ok(Content::Publication(Envelope { data, time, exclude, headers, position, cut }))
 }
 
 /// The data of a coming or going.
@@ -157,6 +179,8 @@ struct Fields {
     headers: Option<Headers>,
     /// Somebody comes or goes, and which of the two.
     joined: Option<bool>,
+    position: Option<Position>,
+    cut: Option<Position>,
 }
 
 /// The fields, and where the data begins.
@@ -192,6 +216,8 @@ impl Fields {
             TIME => self.time = Some(time_of(value).ok_or(invalid)?),
             EXCLUDE => self.exclude = Some(SessionId(value.try_into().map_err(|_| invalid)?)),
             HEADERS => self.headers = Some(headers_of(value).ok_or(invalid)?),
+            POSITION => self.position = Some(position_of(value).filter(|it| it.offset > 0).ok_or(invalid)?),
+            CUT => self.cut = Some(position_of(value).ok_or(invalid)?),
             PRESENCE => self.joined = Some(joined_of(value).ok_or(invalid)?),
             _ if tag & CRITICAL != 0 => return Err(EnvelopeError::Critical(tag)),
             _ => {}
@@ -217,9 +243,16 @@ fn joined_of(value: &[u8]) -> Option<bool> {
     }
 }
 
+fn position_of(value: &[u8]) -> Option<Position> {
+    let both = u128::from_be_bytes(value.try_into().ok()?);
+    // The upper half and the lower.
+    let (epoch, offset) = ((both >> 64) as u64, both as u64);
+    (offset <= MAX_NUMBER).then_some(Position { epoch: Epoch::new(epoch)?, offset })
+}
+
 fn time_of(value: &[u8]) -> Option<u64> {
     let time = u64::from_be_bytes(value.try_into().ok()?);
-    (time <= MAX_TIME).then_some(time)
+    (time <= MAX_NUMBER).then_some(time)
 }
 
 fn headers_of(value: &[u8]) -> Option<Headers> {

@@ -1,6 +1,6 @@
 //! Bytes ⇄ meaning: Ullim's vocabulary and its wire formats, pure. No clock, no I/O, no task.
 //!
-//! * [`channel`], [`session`], [`publication`], [`presence`], [`user`]: what is spoken of
+//! * [`channel`], [`session`], [`publication`], [`position`], [`presence`], [`user`]: what is spoken of
 //! * [`command`], [`outgoing`]: what clients say and hear, whatever their dialect
 //! * [`native`]: the native dialect in JSON and MessagePack (`docs/protocol.md`)
 //! * [`websocket`]: RFC 6455 frames
@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod json;
 pub mod native;
 pub mod outgoing;
+pub mod position;
 pub mod presence;
 pub mod publication;
 pub mod session;

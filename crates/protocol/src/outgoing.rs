@@ -2,6 +2,7 @@
 
 use crate::codes::ErrorCode;
 use crate::command::Refusal;
+use crate::position::Position;
 use crate::presence::{MembersPage, Occupancy, PresenceEvent};
 use crate::publication::Publication;
 use crate::session::SessionId;
@@ -15,6 +16,8 @@ pub enum Outgoing<'a> {
     Error(Option<u64>, &'a Refusal),
     /// Something that happened on a channel.
     Push(&'a str, Push<'a>),
+    /// The node is about to end: the connection will be closed in so many milliseconds. Connect elsewhere.
+    Reconnect(u64),
 }
 
 /// How a command was answered.
@@ -30,8 +33,10 @@ pub enum Reply<'a> {
     SubscribeMany(&'a [(String, Result<Subscribed, Refusal>)]),
     /// The subscription has ended.
     Unsubscribe,
-    /// The broker took the publication.
-    Publish,
+    /// The broker took the publication; its position, on a recoverable channel.
+    Publish(Option<Position>),
+    /// What was published before.
+    History(&'a HistoryPage),
     /// Who is in the channel.
     Presence(&'a MembersPage),
     /// How many are in the channel.
@@ -75,10 +80,28 @@ pub struct Refreshed<'a> {
 pub struct Subscribed {
     /// The first page of the channel's members, where it was asked for.
     pub presence: Option<MembersPage>,
+    /// Where the channel stands; `None` for a live one.
+    pub position: Option<Position>,
+    /// Whether all is there that was published since the position from which the client wanted to recover; `None` if it
+    /// named none.
+    pub recovered: Option<bool>,
+    /// What it has missed, oldest first; or the latest publication, in a namespace that keeps it.
+    pub publications: Vec<Publication>,
+}
+
+/// Some of a channel's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Where the channel stands.
+    pub position: Position,
+    /// In the order that was asked for.
+    pub publications: Vec<Publication>,
+    /// Whether there is more behind them, in that order.
+    pub more: bool,
 }
 
 /// What this version of the protocol can do, as `connect` lists it.
-pub const FEATURES: &[&str] = &["publish", "presence", "refresh", "resume"];
+pub const FEATURES: &[&str] = &["publish", "presence", "refresh", "resume", "recover", "history", "reconnect"];
 
 /// What happened on a channel.
 #[derive(Debug, Clone, Copy)]
@@ -102,6 +125,8 @@ pub struct Gap {
     pub to: u64,
     /// Why.
     pub reason: GapReason,
+    /// Where the channel goes on: the next publication is the one behind it. `None` on a live channel.
+    pub position: Option<Position>,
 }
 
 /// Why publications may be missing.
@@ -116,6 +141,10 @@ pub enum GapReason {
     /// The broker has lost what it knew of who is in the channel: comings and goings may be missing, publications are
     /// not. Only those who asked for events are told.
     Presence,
+    /// The broker has lost, or may have lost, some of the history that it had taken.
+    History,
+    /// The client reads too slowly, and its namespace drops the oldest.
+    SlowConsumer,
 }
 
 impl GapReason {
@@ -126,6 +155,8 @@ impl GapReason {
             Self::Overload => "overload",
             Self::Undecodable => "undecodable",
             Self::Presence => "presence",
+            Self::History => "history",
+            Self::SlowConsumer => "slow_consumer",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::json;
+use crate::position::Position;
 
 /// The most headers that a publication may have.
 pub const MAX_HEADERS: usize = 16;
@@ -148,6 +149,8 @@ pub struct Publication {
     pub time: u64,
     /// What goes with it.
     pub headers: Option<Headers>,
+    /// Its place in the channel's history; `None` on a live channel.
+    pub position: Option<Position>,
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use ullim_protocol::envelope::{Content, Envelope, EnvelopeError, decode, encode};
+use ullim_protocol::position::{Epoch, Position};
 use ullim_protocol::presence::{Info, PresenceEvent};
-use ullim_protocol::publication::{Data, Headers, Kind};
+use ullim_protocol::publication::{Data, Headers, Kind, PayloadRule};
 use ullim_protocol::session::SessionId;
 
 fn documented_example(number: usize) -> Vec<u8> {
@@ -25,15 +26,17 @@ fn the_documented_envelope_is_the_one_that_is_written_and_read() {
         time: Some(1_763_700_000_000),
         exclude: Some(SessionId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15])),
         headers: Headers::new(BTreeMap::from([("a".to_owned(), "b".to_owned())])),
+        position: None,
+        cut: None,
     };
     let mut written = Vec::new();
     encode(&envelope, &mut written);
     assert_eq!(written, documented_example(1));
-    assert_eq!(decode(Bytes::from(written)), Ok(Content::Publication(envelope)));
+    assert_eq!(decode(Bytes::from(written), PayloadRule::Auto), Ok(Content::Publication(envelope)));
 }
 
 fn read(fields_and_data: &[u8]) -> Result<Content, EnvelopeError> {
-    decode(Bytes::from([b"\x89ULLIM\r\n\x01", fields_and_data].concat()))
+    decode(Bytes::from([b"\x89ULLIM\r\n\x01", fields_and_data].concat()), PayloadRule::Auto)
 }
 
 fn decoded(fields_and_data: &[u8]) -> Result<Envelope, EnvelopeError> {
@@ -46,7 +49,7 @@ fn decoded(fields_and_data: &[u8]) -> Result<Envelope, EnvelopeError> {
 #[test]
 fn the_documented_coming_is_read() {
     let event = PresenceEvent { joined: true, user: "alice".into(), info: Info::parse("{\"a\":1}") };
-    assert_eq!(decode(Bytes::from(documented_example(2))), Ok(Content::Presence(event)));
+    assert_eq!(decode(Bytes::from(documented_example(2)), PayloadRule::Auto), Ok(Content::Presence(event)));
 }
 
 #[test]
@@ -85,6 +88,23 @@ fn unknown_fields_are_skipped_unless_they_are_critical() {
 }
 
 #[test]
+fn on_a_recoverable_channel_the_rule_says_what_data_is() {
+    let position = b"\x86\x00\x10\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x01";
+    let envelope = decoded(&[&position[..], b"\x00[1]"].concat()).unwrap();
+    assert_eq!(envelope.data, Data::Json(Bytes::from_static(b"[1]")));
+    assert_eq!(envelope.position.unwrap().to_string(), "9-1");
+    let text = decoded(&[&position[..], b"\x81\x00\x01\x02\x00[1]"].concat()).unwrap();
+    assert_eq!(text.data, Data::Text(Bytes::from_static(b"[1]")));
+    for wrong in [
+        &b"\x86\x00\x01\x09"[..],
+        &[b"\x86\x00\x10", &[0; 16][..]].concat(),
+        &[b"\x87\x00\x10", &[255; 16][..]].concat(),
+    ] {
+        assert_eq!(decoded(&[wrong, b"\x00"].concat()), Err(EnvelopeError::Value(wrong[0])));
+    }
+}
+
+#[test]
 fn every_kind_of_bad_envelope_is_named() {
     use EnvelopeError::{Data, NoKind, Repeated, Truncated, Value};
     let cases: [(&[u8], EnvelopeError); 12] = [
@@ -104,9 +124,10 @@ fn every_kind_of_bad_envelope_is_named() {
     for (bytes, error) in cases {
         assert_eq!(decoded(bytes), Err(error), "{bytes:02x?}");
     }
-    assert_eq!(decode(Bytes::from_static(b"\x89ULLIM\r\n\x02")), Err(EnvelopeError::Version(2)));
-    assert_eq!(decode(Bytes::from_static(b"\x89ULLIM\r\n")), Err(Truncated));
-    assert_eq!(decode(Bytes::from_static(b"{}")), Err(EnvelopeError::NoMagic));
+    let decode = |payload| decode(Bytes::from_static(payload), PayloadRule::Auto);
+    assert_eq!(decode(b"\x89ULLIM\r\n\x02"), Err(EnvelopeError::Version(2)));
+    assert_eq!(decode(b"\x89ULLIM\r\n"), Err(Truncated));
+    assert_eq!(decode(b"{}"), Err(EnvelopeError::NoMagic));
 }
 
 fn any_envelope() -> impl Strategy<Value = Envelope> {
@@ -116,14 +137,17 @@ fn any_envelope() -> impl Strategy<Value = Envelope> {
         any::<i64>().prop_map(|number| Data::Json(Bytes::from(format!("[{number}]")))),
     ];
     let headers = proptest::collection::btree_map("\\PC{0,20}", "\\PC{0,20}", 0..8);
-    (data, proptest::option::of(0..1u64 << 53), any::<Option<[u8; 16]>>(), proptest::option::of(headers)).prop_map(
-        |(data, time, exclude, headers)| Envelope {
-            data,
-            time,
-            exclude: exclude.map(SessionId),
-            headers: headers.and_then(Headers::new),
-        },
-    )
+    let position = || {
+        let position = (1..1u64 << 53, 1..1u64 << 53);
+        proptest::option::of(
+            position.prop_map(|(epoch, offset)| Position { epoch: Epoch::new(epoch).unwrap(), offset }),
+        )
+    };
+    let time = proptest::option::of(0..1u64 << 53);
+    let (exclude, headers) = (any::<Option<[u8; 16]>>(), proptest::option::of(headers));
+    (data, time, exclude, headers, position(), position()).prop_map(|(data, time, exclude, headers, position, cut)| {
+        Envelope { data, time, exclude: exclude.map(SessionId), headers: headers.and_then(Headers::new), position, cut }
+    })
 }
 
 proptest! {
@@ -131,7 +155,7 @@ proptest! {
     fn what_is_written_is_read_back(envelope in any_envelope()) {
         let mut bytes = Vec::new();
         encode(&envelope, &mut bytes);
-        prop_assert_eq!(decode(Bytes::from(bytes)), Ok(Content::Publication(envelope)));
+        prop_assert_eq!(decode(Bytes::from(bytes), PayloadRule::Auto), Ok(Content::Publication(envelope)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use ullim_protocol::publication::{Data, Headers, Publication};
 use ullim_protocol::session::SessionId;
 
 fn publish(data: Data) -> Command {
-    Command::Publish(Publish { channel: "chat:42".to_owned(), data, headers: None, echo: true })
+    Command::Publish(Publish { channel: "chat:42".to_owned(), data, headers: None, echo: true, id: None })
 }
 
 fn json_data(text: &'static str) -> Data {
@@ -27,7 +27,13 @@ fn connect(token: Option<&str>, resume: Option<&str>) -> Command {
 }
 
 fn with_options() -> Subscribe {
-    Subscribe { channel: "chat:42".to_owned(), token: Some("eyJ".to_owned()), presence: true, events: true }
+    Subscribe {
+        channel: "chat:42".to_owned(),
+        token: Some("eyJ".to_owned()),
+        presence: true,
+        events: true,
+        recover: None,
+    }
 }
 
 #[test]
@@ -77,8 +83,13 @@ fn json_commands_are_read() {
     }
     let options = r#"{"id":9007199254740991,"publish":{"channel":"c","text":"x","echo":false,"headers":{"k":"v"}}}"#;
     let headers = Headers::new(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
-    let command =
-        Command::Publish(Publish { channel: "c".to_owned(), data: Data::Text("x".into()), headers, echo: false });
+    let command = Command::Publish(Publish {
+        channel: "c".to_owned(),
+        data: Data::Text("x".into()),
+        headers,
+        echo: false,
+        id: None,
+    });
     assert_eq!(json::decode(options), Ok(Request { id: (1 << 53) - 1, command }));
 }
 
@@ -121,7 +132,7 @@ fn bad_json_commands_get_their_code_and_their_id() {
         assert_eq!((error.id, error.refusal.code), (id, code), "{text} {}", error.refusal.message);
     }
     let unknown = json::decode(r#"{"id":2,"fly":{}}"#).unwrap_err().refusal.message;
-    let listed = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, ping";
+    let listed = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, history, ping";
     assert_eq!(unknown, format!("\"fly\" is not a command; the commands are {listed}"));
 }
 
@@ -202,7 +213,7 @@ fn encoded(outgoing: &Outgoing<'_>) -> (String, Vec<u8>) {
 }
 
 fn publication(data: Data) -> Publication {
-    Publication { data, time: 1000, headers: None }
+    Publication { data, time: 1000, headers: None, position: None }
 }
 
 #[test]
@@ -225,7 +236,7 @@ fn pushes_are_written_as_documented() {
     assert_eq!(text, r#"{"push":{"channel":"c","pub":{"b64":"/wA=","time":1000}}}"#);
     assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa3bin\xc4\x02\xff\x00\xa4time\xcd\x03\xe8");
 
-    let gap = Gap { from: 1, to: 2, reason: GapReason::BrokerLink };
+    let gap = Gap { from: 1, to: 2, reason: GapReason::BrokerLink, position: None };
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Gap(gap)));
     assert_eq!(text, r#"{"push":{"channel":"c","gap":{"from":1,"to":2,"reason":"broker_link"}}}"#);
     assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3gap\x83\xa4from\x01\xa2to\x02\xa6reason\xabbroker_link");
@@ -277,7 +288,7 @@ fn members_are_written_as_documented() {
     assert_eq!(text, r#"{"id":4,"presence":{"members":[]}}"#);
     assert_eq!(bytes, b"\x82\xa2id\x04\xa8presence\x81\xa7members\x90");
 
-    let subscribed = Subscribed { presence: Some(page()) };
+    let subscribed = Subscribed { presence: Some(page()), ..Subscribed::default() };
     let (text, bytes) = encoded(&Outgoing::Reply(2, Reply::Subscribe(&subscribed)));
     assert_eq!(text, format!("{{\"id\":2,\"subscribe\":{{{PAGE}}}}}"));
     assert_eq!(bytes, [b"\x82\xa2id\x02\xa9subscribe\x81", PACKED_PAGE].concat());
@@ -316,10 +327,10 @@ fn refreshed_and_anonymous_sessions_are_written_as_documented() {
     let (text, bytes) = encoded(&Outgoing::Reply(1, Reply::Connect(anonymous)));
     assert_eq!(
         text,
-        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","ping":1,"features":["publish","presence","refresh","resume"],"limits":{"message":2,"subscriptions":3}}}"#
+        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","ping":1,"features":["publish","presence","refresh","resume","recover","history","reconnect"],"limits":{"message":2,"subscriptions":3}}}"#
     );
     let expected: &[u8] = b"\x82\xa2id\x01\xa7connect\x84\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa4ping\x01\
-        \xa8features\x94\xa7publish\xa8presence\xa7refresh\xa6resume\xa6limits\x82\xa7message\x02\xadsubscriptions\x03";
+        \xa8features\x97\xa7publish\xa8presence\xa7refresh\xa6resume\xa7recover\xa7history\xa9reconnect\xa6limits\x82\xa7message\x02\xadsubscriptions\x03";
     assert_eq!(bytes, expected);
 }
 
@@ -338,18 +349,18 @@ fn replies_are_written_as_documented() {
     let (text, bytes) = encoded(&Outgoing::Reply(1, Reply::Connect(connected)));
     assert_eq!(
         text,
-        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","resume":"kZ3","resumed":true,"user":"alice","expires":1763700000,"ping":25000,"features":["publish","presence","refresh","resume"],"limits":{"message":65536,"subscriptions":128}}}"#
+        r#"{"id":1,"connect":{"session":"AAAAAAAAAAAAAAAAAAAAAA","resume":"kZ3","resumed":true,"user":"alice","expires":1763700000,"ping":25000,"features":["publish","presence","refresh","resume","recover","history","reconnect"],"limits":{"message":65536,"subscriptions":128}}}"#
     );
     let expected: &[u8] =
         b"\x82\xa2id\x01\xa7connect\x88\xa7session\xb6AAAAAAAAAAAAAAAAAAAAAA\xa6resume\xa3kZ3\xa7resumed\xc3\
         \xa4user\xa5alice\xa7expires\xce\x69\x1f\xed\x20\xa4ping\xcd\x61\xa8\
-        \xa8features\x94\xa7publish\xa8presence\xa7refresh\xa6resume\xa6limits\x82\xa7message\xce\x00\x01\x00\x00\xadsubscriptions\xcc\x80";
+        \xa8features\x97\xa7publish\xa8presence\xa7refresh\xa6resume\xa7recover\xa7history\xa9reconnect\xa6limits\x82\xa7message\xce\x00\x01\x00\x00\xadsubscriptions\xcc\x80";
     assert_eq!(bytes, expected);
 
     for (reply, name) in [
         (Reply::Subscribe(&Subscribed::default()), "subscribe"),
         (Reply::Unsubscribe, "unsubscribe"),
-        (Reply::Publish, "publish"),
+        (Reply::Publish(None), "publish"),
         (Reply::Ping, "ping"),
     ] {
         let (text, bytes) = encoded(&Outgoing::Reply(2, reply));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use ullim_protocol::position::Position;
+
 use crate::configuration::{Document, Layers};
 use crate::logging::Format;
 
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Pub(PubArgs),
     /// Print what is published on channels
     Sub(SubArgs),
+    /// Print what was published on a recoverable channel
+    History(HistoryArgs),
     /// Make a token for a user
     Token(TokenArgs),
     /// Look at the configuration
@@ -99,6 +103,29 @@ pub(crate) struct SubArgs {
     /// End after this many messages
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u64>,
+    /// Go on behind this position of the one recoverable channel: what was missed comes first
+    #[arg(long, value_name = "EPOCH-OFFSET", value_parser = position)]
+    pub(crate) since: Option<Position>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Whose history
+    pub(crate) channel: String,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only what lies behind this position, or before it with --reverse
+    #[arg(long, value_name = "EPOCH-OFFSET", value_parser = position)]
+    pub(crate) since: Option<Position>,
+    /// The most messages
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Newest first
+    #[arg(long)]
+    pub(crate) reverse: bool,
 }
 
 #[derive(Debug, Args)]
@@ -108,9 +135,15 @@ pub(crate) struct PubArgs {
     /// JSON if it is valid JSON, else text; "-" publishes each line of stdin
     #[arg(allow_hyphen_values = true)]
     pub(crate) data: String,
-    /// Publish through this Redis, as a backend would, rather than as a client
+    /// Publish through this Redis, as a backend would, rather than as a client. On recoverable channels give --config too
     #[arg(long, value_name = "URL", conflicts_with_all = ["url", "token", "ca"])]
     pub(crate) redis: Option<String>,
+    /// The nodes' configuration, which says which namespaces are recoverable
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    pub(crate) config: Option<PathBuf>,
+    /// On a recoverable channel: publish this once, however often it is tried within five minutes
+    #[arg(long)]
+    pub(crate) id: Option<String>,
     /// What the names of channels in Redis begin with
     #[arg(long, default_value = "ullim", requires = "redis")]
     pub(crate) prefix: String,
@@ -202,6 +235,10 @@ pub(crate) fn file_and_environment(file: Option<PathBuf>, flags: Vec<(String, St
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Layers { document: file.map(Document::File), variables: variables.collect(), flags }
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    Position::parse(text).ok_or_else(|| "it must be an epoch, a hyphen and an offset, as they were printed".to_owned())
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {

@@ -16,6 +16,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use ullim_hub::config::Namespaces;
 
+use crate::drain::DrainConfig;
 use crate::logging::LogConfig;
 
 pub(crate) use layers::{Document, Layers};
@@ -29,6 +30,7 @@ pub(crate) struct Settings {
     pub(crate) auth: ullim_auth::Config,
     pub(crate) broker: ullim_broker::Config,
     pub(crate) hub: ullim_hub::config::Config,
+    pub(crate) drain: DrainConfig,
     pub(crate) log: LogConfig,
     pub(crate) namespaces: Namespaces,
 }

@@ -63,8 +63,7 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
         program: std::env::args().next().unwrap_or_else(|| "ullim".to_owned()),
     };
     greeting.print(arguments.json);
-    signals.first().await;
-    drain::drain(node, &mut signals).await.map_err(Failure::Runtime)
+    drain::serve(node, &mut signals).await.map_err(Failure::Runtime)
 }
 
 fn pages(site: Arc<Site>) -> Pages {
@@ -125,6 +124,8 @@ mod tests {
         assert_eq!(audiences("chat"), (Audience::Anyone, Audience::Anyone));
         assert_eq!(audiences("default"), (Audience::Anyone, Audience::Anyone));
         assert!(settings.namespaces.0["chat"].presence, "the page shows who is here");
+        assert_eq!(audiences("orders"), (Audience::Anyone, Audience::Anyone));
+        assert!(settings.namespaces.0["orders"].recoverable);
         assert_eq!(audiences("news"), (Audience::Anyone, Audience::Nobody));
         assert_eq!(settings.client.origins, ["*"]);
         let token = token::mint(Secret::new(SECRET), USER, TOKEN_TTL).unwrap();

@@ -3,7 +3,7 @@
 //! * [`cli`]: what can be typed
 //! * [`configuration`]: defaults ← file ← environment ← flags
 //! * [`node`]: how a node is put together; [`drain`]: in which order it ends
-//! * [`serve`], [`dev`]: running one; [`publish`], [`subscribe`], [`token`], [`inspect`]: the other commands
+//! * [`serve`], [`dev`]: running one; [`publish`], [`subscribe`], [`history`], [`token`], [`inspect`]: the other commands
 
 mod cli;
 mod configuration;
@@ -11,6 +11,7 @@ mod dev;
 mod drain;
 mod failure;
 mod file_limit;
+mod history;
 mod inspect;
 mod logging;
 mod node;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Dev(arguments) => block_on(dev::run(&arguments)),
         Command::Pub(arguments) => block_on(publish::run(arguments)),
         Command::Sub(arguments) => block_on(subscribe::run(arguments)),
+        Command::History(arguments) => block_on(history::run(arguments)),
         Command::Token(arguments) => token::run(&arguments),
         Command::Config { command: ConfigCommand::Check(overrides) } => inspect::check(&overrides),
         Command::Config { command: ConfigCommand::Show(overrides) } => inspect::show(&overrides),

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -13,7 +14,7 @@ use ullim_auth::{KeyWatch, ResumeKey, Verifier};
 use ullim_broker::config::Kind;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, Presence};
+use ullim_broker::{Broker, ChannelRules, History, Presence};
 use ullim_gateway::{Gateway, Pages};
 
 use crate::configuration::{self, Settings};
@@ -30,6 +31,10 @@ pub(crate) struct Node {
     pub(crate) api: JoinSet<io::Result<()>>,
     /// Ends it.
     pub(crate) stop_api: CancellationToken,
+    /// A backend has asked this node to end.
+    pub(crate) end_asked: CancellationToken,
+    /// Over how long its clients are then sent away.
+    pub(crate) drain_window: Duration,
     /// Keeps the keys of tokens up to date.
     _keys: KeyWatch,
     internal_address: SocketAddr,
@@ -42,7 +47,7 @@ impl Node {
         file_limit::raise();
         let config_hash = hash(&configuration::show(&settings)?);
         let namespaces = Arc::new(settings.namespaces);
-        let Joined { broker, presence, redis } = join(&settings.broker, namespaces.payload_rules())?;
+        let Joined { broker, presence, history, redis } = join(&settings.broker, namespaces.channel_rules())?;
         let internal = settings.internal.listen;
         let listener = TcpListener::bind(internal).await;
         let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
@@ -56,19 +61,23 @@ impl Node {
             verifier: verifier.clone(),
             broker: Arc::clone(&broker),
             presence: Arc::clone(&presence),
+            history: Arc::clone(&history),
             resume: Arc::new(ResumeKey::new(&settings.auth).context("there is no randomness to be had")?),
         };
         let gateway = Gateway::start(&settings.client, settings.broker.shard_queue_bytes, &setup, pages)?;
         let gateway = Arc::new(gateway);
 
         let readiness = Readiness::default();
+        let end_asked = CancellationToken::new();
         let state = ApiState {
             config: settings.internal,
             body_bytes: settings.broker.payload_bytes,
             broker: Arc::clone(&broker),
             presence,
+            history,
             namespaces,
             readiness: readiness.clone(),
+            end: end_asked.clone(),
             counters: counters(Arc::clone(&gateway), verifier),
             config_hash,
         };
@@ -76,7 +85,18 @@ impl Node {
         let mut api = JoinSet::new();
         api.spawn(ullim_api::serve(listener, state, stop_api.clone()));
         readiness.serving();
-        Ok(Self { readiness, gateway, broker, redis, api, stop_api, _keys: keys, internal_address })
+        Ok(Self {
+            readiness,
+            gateway,
+            broker,
+            redis,
+            api,
+            stop_api,
+            end_asked,
+            drain_window: settings.drain.window,
+            _keys: keys,
+            internal_address,
+        })
     }
 
     /// Where clients connect.
@@ -117,18 +137,19 @@ fn hash(text: &str) -> u64 {
 struct Joined {
     broker: Arc<dyn Broker>,
     presence: Arc<dyn Presence>,
+    history: Arc<dyn History>,
     redis: Option<Arc<RedisBroker>>,
 }
 
-fn join(config: &ullim_broker::Config, rules: PayloadRules) -> anyhow::Result<Joined> {
+fn join(config: &ullim_broker::Config, rules: ChannelRules) -> anyhow::Result<Joined> {
     Ok(match config.kind {
         Kind::Memory => {
             let memory = Arc::new(MemoryBroker::new(config, rules));
-            Joined { broker: memory.clone(), presence: memory, redis: None }
+            Joined { broker: memory.clone(), presence: memory.clone(), history: memory, redis: None }
         }
         Kind::Redis => {
             let redis = RedisBroker::start(config, rules).context("broker.redis")?;
-            Joined { broker: redis.clone(), presence: redis.clone(), redis: Some(redis) }
+            Joined { broker: redis.clone(), presence: redis.clone(), history: redis.clone(), redis: Some(redis) }
         }
     })
 }

@@ -19,6 +19,5 @@ pub(crate) async fn run(overrides: &Overrides) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(Failure::runtime)?;
     let node = Node::start(loaded.settings, Pages::default()).await.map_err(Failure::Runtime)?;
     info!(client = %node.client_address(), internal = %node.internal_address(), "serving");
-    signals.first().await;
-    drain::drain(node, &mut signals).await.map_err(Failure::Runtime)
+    drain::serve(node, &mut signals).await.map_err(Failure::Runtime)
 }

@@ -1,13 +1,14 @@
 //! `ullim sub`: prints what is published on channels, over reconnects, until Ctrl-C.
 
-mod line;
+pub(crate) mod line;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::task::JoinSet;
-use ullim_client::{Client, CommandError, Event, Events, SubscribeOptions, connect};
+use ullim_client::{Client, CommandError, Event, Events, Position, SubscribeOptions, connect};
 
 use crate::cli::SubArgs;
 use crate::drain::Signals;
@@ -17,16 +18,22 @@ use crate::failure::Failure;
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(arguments: SubArgs) -> Result<(), Failure> {
+    let since = match (arguments.since, arguments.channels.as_slice()) {
+        (Some(since), [channel]) => BTreeMap::from([(channel.clone(), since)]),
+        (Some(_), _) => return Err(Failure::Usage(anyhow!("--since is a position of one channel: name one"))),
+        (None, _) => BTreeMap::new(),
+    };
     let (client, events) = connect(arguments.server.config()).map_err(Failure::usage)?;
     let mut signals = Signals::new().map_err(Failure::runtime)?;
     let presence = arguments.presence;
-    let options = SubscribeOptions { presence, events: presence, token: None };
-    let printer = Printer { json: arguments.json, remaining: arguments.count };
+    let options = SubscribeOptions { presence, events: presence, token: None, since: arguments.since };
+    let mut printer = Printer { json: arguments.json, remaining: arguments.count, heard: since };
     let result = tokio::select! {
-        result = listen(&client, events, arguments.channels, &options, printer) => result,
+        result = listen(&client, events, arguments.channels, &options, &mut printer) => result,
         () = signals.first() => Ok(()),
     };
     client.close().await;
+    printer.say_where_to_go_on();
     result
 }
 
@@ -35,7 +42,7 @@ async fn listen(
     mut events: Events,
     channels: Vec<String>,
     options: &SubscribeOptions,
-    mut printer: Printer,
+    printer: &mut Printer,
 ) -> Result<(), Failure> {
     let mut subscribing = JoinSet::new();
     for channel in channels {
@@ -51,7 +58,7 @@ async fn listen(
                 None => return Err(Failure::Runtime(anyhow!("the client has stopped"))),
             },
             Some(Ok((channel, outcome))) = subscribing.join_next() => match outcome {
-                Ok(()) => printer.subscribed(&channel),
+                Ok(position) => printer.subscribed(&channel, position),
                 // Why it is closed is told by the last event.
                 Err(CommandError::Closed) => Ok(true),
                 Err(error) => return Err(Failure::Runtime(anyhow!("{channel}: {error}"))),
@@ -68,7 +75,11 @@ async fn listen(
 }
 
 /// Tries until the subscription stands, or cannot.
-async fn subscribe(client: Client, channel: String, options: SubscribeOptions) -> (String, Result<(), CommandError>) {
+async fn subscribe(
+    client: Client,
+    channel: String,
+    options: SubscribeOptions,
+) -> (String, Result<Option<Position>, CommandError>) {
     loop {
         match client.subscribe_with(&channel, options.clone()).await {
             Err(
@@ -88,6 +99,8 @@ struct Printer {
     json: bool,
     /// Publications to come.
     remaining: Option<u64>,
+    /// Up to where each recoverable channel was printed.
+    heard: BTreeMap<String, Position>,
 }
 
 impl Printer {
@@ -100,12 +113,15 @@ impl Printer {
                 line,
                 Event::Publication { .. }
                 | Event::Gap { .. }
+                | Event::Recovered { .. }
+                | Event::NotRecovered { .. }
                 | Event::Members { .. }
                 | Event::Joined { .. }
                 | Event::Left { .. },
             ) => writeln!(stdout, "{line}")?,
             (line, _) => eprintln!("{line}"),
         }
+        self.hear(event);
         if let (Event::Publication { .. }, Some(remaining)) = (event, &mut self.remaining) {
             *remaining = remaining.saturating_sub(1);
             return Ok(*remaining > 0);
@@ -113,12 +129,39 @@ impl Printer {
         Ok(true)
     }
 
-    fn subscribed(&self, channel: &str) -> io::Result<bool> {
+    /// What is behind a position that was asked for is still to come: that one stays.
+    fn subscribed(&mut self, channel: &str, position: Option<Position>) -> io::Result<bool> {
         if self.json {
-            writeln!(io::stdout().lock(), "{}", line::subscribed(channel))?;
+            writeln!(io::stdout().lock(), "{}", line::subscribed(channel, position))?;
         } else {
-            eprintln!("subscribed to {channel}");
+            match position {
+                Some(position) => eprintln!("subscribed to {channel}, which stands at {position}"),
+                None => eprintln!("subscribed to {channel}"),
+            }
+        }
+        if let Some(position) = position {
+            self.heard.entry(channel.to_owned()).or_insert(position);
         }
         Ok(self.remaining != Some(0))
+    }
+
+    fn hear(&mut self, event: &Event) {
+        let (channel, position) = match event {
+            Event::Publication { channel, publication } => (channel, publication.position),
+            Event::Gap { channel, position, .. } | Event::NotRecovered { channel, position, .. } => {
+                (channel, *position)
+            }
+            _ => return,
+        };
+        if let Some(position) = position {
+            let heard = self.heard.entry(channel.clone()).or_insert(position);
+            *heard = position.max(*heard);
+        }
+    }
+
+    fn say_where_to_go_on(&self) {
+        for (channel, position) in &self.heard {
+            eprintln!("{channel}: to go on here: --since {position}");
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! A broker that writes down what it is asked, and answers what a test wants.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ullim_broker::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Control, Counters, Entry, PageRequest, Presence,
-    PresenceError, PublishError, PublishRequest, ShardId, ShardQueue, Status,
+    Answer, Broker, ChannelsPage, ChannelsRequest, Claim, Control, Counters, Entry, History, HistoryError, HistoryPart,
+    HistoryRequest, PageRequest, Presence, PresenceError, PublishError, PublishRequest, RecoverRequest, Recovery,
+    Routed, ShardId, ShardQueue, Status, Window,
 };
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::{Epoch, Position};
 use ullim_protocol::presence::{Info, Member, MembersPage, Occupancy};
+use ullim_protocol::publication::{Data, Headers, Publication};
 use ullim_protocol::session::SessionId;
 
 #[derive(Default)]
@@ -15,6 +19,7 @@ pub(crate) struct FakeBroker {
     pub(crate) published: Mutex<Vec<PublishRequest>>,
     pub(crate) controls: Mutex<Vec<Control>>,
     pub(crate) asked_for_channels: Mutex<Vec<ChannelsRequest>>,
+    pub(crate) asked_for_history: Mutex<Vec<HistoryRequest>>,
     pub(crate) asked_for_members: Mutex<Vec<(ChannelName, PageRequest)>>,
     /// Whether it is away.
     pub(crate) is_away: Mutex<bool>,
@@ -47,7 +52,8 @@ impl Broker for FakeBroker {
 
     fn unsubscribe(&self, _shard: ShardId, _channel: &ChannelName) {}
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
+        let position = (request.channel.namespace() == "orders").then(|| Position::parse("5-44").unwrap());
         self.published.lock().unwrap().push(request);
         if *self.is_away.lock().unwrap() {
             return Answer::Ready(Err(PublishError::Unreachable));
@@ -55,7 +61,7 @@ impl Broker for FakeBroker {
         let answers = Arc::clone(&self.answers);
         Answer::Pending(Box::pin(async move {
             drop(answers.lock().await);
-            Ok(())
+            Ok(position)
         }))
     }
 
@@ -83,12 +89,41 @@ impl Broker for FakeBroker {
     }
 }
 
+impl History for FakeBroker {
+    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        Answer::Ready(Err(HistoryError::Unavailable))
+    }
+
+    /// One publication of each kind, and more behind them.
+    fn history(&self, request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        let kinds = [Data::Json("{\"n\": 1.0}".into()), Data::Text("é".into()), Data::Binary(vec![255, 0].into())];
+        let publications = kinds.into_iter().zip(1..).map(|(data, offset)| {
+            let position = Some(Position { epoch: Epoch::new(5).unwrap(), offset });
+            let headers = (offset == 2).then(|| Headers::new([("trace".to_owned(), "1f".to_owned())].into()).unwrap());
+            let publication = Publication { data, time: 6 + offset, headers, position };
+            Arc::new(Routed {
+                channel: request.channel.clone(),
+                publication,
+                exclude: None,
+                published: Window::at(6 + offset),
+            })
+        });
+        let part = HistoryPart {
+            position: Position::parse("5-44").unwrap(),
+            publications: publications.collect(),
+            more: true,
+        };
+        self.asked_for_history.lock().unwrap().push(request);
+        Answer::Ready(if *self.is_away.lock().unwrap() { Err(HistoryError::Unavailable) } else { Ok(part) })
+    }
+}
+
 impl Presence for FakeBroker {
     fn enter(&self, _entry: Entry) -> Answer<Result<(), PresenceError>> {
         Answer::Ready(Ok(()))
     }
 
-    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim) {}
+    fn leave(&self, _channel: &ChannelName, _session: SessionId, _claim: Claim, _absence: Duration) {}
 
     /// One page of two members; there is a second page only for the cursor `next`.
     fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {

@@ -21,11 +21,14 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
     pub(crate) readiness: Readiness,
     pub(crate) broker: Arc<FakeBroker>,
+    /// Whether a backend wants the node to end.
+    pub(crate) end: CancellationToken,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinSet<std::io::Result<()>>,
 }
 
-/// With the key, a body of 1000 bytes at most, and the namespaces `chat` and `people`, which keeps presence.
+/// With the key, a body of 1000 bytes at most, and the namespaces `chat`, `people`, which keeps presence, and
+/// `orders`, which is recoverable.
 pub(crate) async fn listener() -> Listener {
     listener_with(with_key()).await
 }
@@ -44,21 +47,26 @@ pub(crate) async fn listener_for(config: Config, body_bytes: usize) -> Listener 
     let readiness = Readiness::default();
     let broker = Arc::new(FakeBroker::default());
     let people = NamespaceConfig { presence: true, ..NamespaceConfig::default() };
-    let namespaces = [("chat".to_owned(), NamespaceConfig::default()), ("people".to_owned(), people)];
+    let orders = NamespaceConfig { recoverable: true, ..NamespaceConfig::default() };
+    let namespaces = [("chat", NamespaceConfig::default()), ("people", people), ("orders", orders)];
+    let namespaces = namespaces.map(|(name, namespace)| (name.to_owned(), namespace));
+    let end = CancellationToken::new();
     let state = ApiState {
         config,
         body_bytes,
         broker: broker.clone(),
         presence: broker.clone(),
+        history: broker.clone(),
         namespaces: Arc::new(Namespaces(BTreeMap::from(namespaces))),
         readiness: readiness.clone(),
+        end: end.clone(),
         counters: CounterSource::new(ClientCounters::default),
         config_hash: 7,
     };
     let shutdown = CancellationToken::new();
     let mut task = JoinSet::new();
     task.spawn(ullim_api::serve(socket, state, shutdown.clone()));
-    Listener { address, readiness, broker, shutdown, task }
+    Listener { address, readiness, broker, end, shutdown, task }
 }
 
 impl Listener {

@@ -5,6 +5,7 @@
 mod bodies;
 mod fake;
 mod fixture;
+mod history;
 mod limits;
 mod operations;
 mod orders;

@@ -12,7 +12,7 @@ async fn each_path_takes_the_methods_of_the_document_and_names_them_to_others() 
     let (status, document) = parts(&listener.get("/api/openapi.json").await);
     assert_eq!(status, 200);
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 11);
+    assert_eq!(paths.len(), 13);
     for (path, operations) in paths {
         for method in METHODS {
             let described = if method == "HEAD" { "get".to_owned() } else { method.to_lowercase() };

@@ -209,7 +209,8 @@ impl World {
                 }
             }
             Reply::Message(channel, published) => {
-                let publication = Publication { data: Data::Text(Bytes::new()), time: published, headers: None };
+                let publication =
+                    Publication { data: Data::Text(Bytes::new()), time: published, headers: None, position: None };
                 let published = Window::at(published);
                 let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
                 let mut messages = vec![(channel.as_str(), routed)];
@@ -238,7 +239,7 @@ impl World {
             inbox.take(&mut items);
             for item in items {
                 let channel = match &item {
-                    Relayed::Joined(channel) | Relayed::Gap(channel, _) => channel.as_str(),
+                    Relayed::Joined(channel, _) | Relayed::Gap(channel, _) => channel.as_str(),
                     Relayed::Publication(routed) => routed.channel.as_str(),
                     other => panic!("not published: {other:?}"),
                 };
@@ -252,7 +253,7 @@ impl World {
 impl View {
     fn hear(&mut self, item: Relayed) {
         match item {
-            Relayed::Joined(channel) => {
+            Relayed::Joined(channel, _) => {
                 assert!(self.wants && !self.joined, "{channel} joined twice or unasked");
                 self.joined = true;
             }

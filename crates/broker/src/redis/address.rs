@@ -1,14 +1,14 @@
-//! Where Redis is, and who we are there: the URL, read without connecting.
+//! Names: of servers, of ourselves there, and of channels and keys.
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
 use crate::config::redacted;
 
 /// Why a configuration for Redis cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// `rediss://`.
-    #[error("TLS to Redis (\"{0}\") is not supported yet: use redis://host:port")]
+    /// A file for TLS cannot be used.
+    #[error("TLS to Redis: {0}")]
     Tls(String),
     /// A unix socket.
     #[error("unix sockets (\"{0}\") are not supported yet: use redis://host:port")]
@@ -21,46 +21,78 @@ pub enum AddressError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A sentinel or a node of a Cluster is not named by host and port.
+    #[error("\"{0}\" is not a server like host:port")]
+    Server(String),
+    /// Sentinels and a Cluster at once, or sentinels without the name of a master.
+    #[error("{0}")]
+    Form(&'static str),
     /// A prefix that would break the names of the channels.
     #[error("the prefix \"{0}\" must have 1 to 64 bytes, without braces, *, ?, [, ], \\ and white space")]
     Prefix(String),
 }
 
-/// A server and the credentials for it.
-#[derive(Clone)]
+/// A server.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
+}
+
+/// Who we are at a server.
+#[derive(Clone, Default)]
+pub(super) struct Credentials {
     pub(super) username: Option<String>,
     pub(super) password: Option<String>,
 }
 
-impl Address {
+/// What a URL says.
+pub(super) struct Url {
+    pub(super) address: Address,
+    pub(super) credentials: Credentials,
+    pub(super) is_tls: bool,
+}
+
+impl Url {
     /// Reads a URL. A database number in it means nothing to pub/sub.
     pub(super) fn parse(url: &str) -> Result<Self, AddressError> {
-        match url.split_once(':').map_or("", |(scheme, _)| scheme).to_ascii_lowercase().as_str() {
-            "rediss" | "valkeys" => return Err(AddressError::Tls(redacted(url))),
-            "unix" | "redis+unix" | "valkey+unix" => {
-                return Err(AddressError::UnixSocket(redacted(url)));
-            }
-            _ => {}
-        }
+        let (scheme, rest) = url.split_once(':').unwrap_or_default();
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
+            "rediss" | "valkeys" => true,
+            "unix" | "redis+unix" | "valkey+unix" => return Err(AddressError::UnixSocket(redacted(url))),
+            _ => false,
+        };
         let malformed = |reason: String| AddressError::Malformed { url: redacted(url), reason };
-        let info = url.into_connection_info().map_err(|error| malformed(error.to_string()))?;
+        // TLS is our own: redis-rs is compiled without.
+        let plain = if is_tls { format!("redis:{rest}") } else { url.to_owned() };
+        let info = plain.into_connection_info().map_err(|error| malformed(error.to_string()))?;
         let ConnectionAddr::Tcp(host, port) = info.addr() else {
             return Err(malformed("it names no host".to_owned()));
         };
-        let credentials = info.redis_settings();
-        Ok(Self {
-            host: host.clone(),
-            port: *port,
-            username: credentials.username().map(str::to_owned),
-            password: credentials.password().map(str::to_owned),
-        })
+        let settings = info.redis_settings();
+        let credentials = Credentials {
+            username: settings.username().map(str::to_owned),
+            password: settings.password().map(str::to_owned),
+        };
+        Ok(Self { address: Address { host: host.clone(), port: *port }, credentials, is_tls })
     }
+}
 
+impl Address {
+    /// Reads `host:port`, or `[address]:port`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let forbidden = |c: char| c.is_control() || c.is_whitespace() || "/@[]".contains(c);
+        let port = port.parse().ok().filter(|port| *port > 0)?;
+        (!host.is_empty() && host.len() <= 255 && !host.contains(forbidden))
+            .then(|| Self { host: host.to_owned(), port })
+    }
+}
+
+impl Credentials {
     /// For redis-rs, without its defaults.
-    pub(super) fn connection_info(&self) -> redis::RedisResult<ConnectionInfo> {
+    pub(super) fn settings(&self) -> redis::RedisConnectionInfo {
         let mut settings =
             redis::RedisConnectionInfo::default().set_protocol(redis::ProtocolVersion::RESP3).set_skip_set_lib_name();
         if let Some(username) = &self.username {
@@ -69,12 +101,17 @@ impl Address {
         if let Some(password) = &self.password {
             settings = settings.set_password(password);
         }
-        let info = (self.host.clone(), self.port).into_connection_info()?;
-        Ok(info.set_redis_settings(settings))
+        settings
     }
 }
 
-/// Without the credentials.
+/// Without what is secret.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.host.contains(':') {
@@ -118,6 +155,16 @@ impl WireNames {
         &self.control
     }
 
+    /// A channel that probes a link. Its slot is that of `tag`. It is none that the pattern of all channels matches, so
+    /// that whoever listens to all of them does not hear it.
+    pub(super) fn canary(&self, tag: &str) -> String {
+        format!("{}:canary:{{{tag}}}", self.prefix)
+    }
+
+    pub(super) fn is_canary(&self, name: &str) -> bool {
+        name.strip_prefix(&*self.prefix).is_some_and(|name| name.starts_with(":canary:{"))
+    }
+
     /// What all channels' names match, and nothing else of ours.
     pub(super) fn pattern(&self) -> String {
         // Neither the prefix nor the braces mean anything in a pattern.
@@ -152,22 +199,37 @@ mod tests {
 
     #[test]
     fn urls_name_host_port_and_credentials() {
-        let address = Address::parse("redis://u:p%40ss@db.example:6380/7").unwrap();
-        assert_eq!((address.host.as_str(), address.port), ("db.example", 6380));
-        assert_eq!(address.username.as_deref(), Some("u"));
-        assert_eq!(address.password.as_deref(), Some("p@ss"));
-        let address = Address::parse("redis://[::1]").unwrap();
-        assert_eq!(address.to_string(), "[::1]:6379");
-        assert!(address.password.is_none());
+        let url = Url::parse("redis://u:p%40ss@db.example:6380/7").unwrap();
+        assert_eq!((url.address.host.as_str(), url.address.port, url.is_tls), ("db.example", 6380, false));
+        assert_eq!(url.credentials.username.as_deref(), Some("u"));
+        assert_eq!(url.credentials.password.as_deref(), Some("p@ss"));
+        let url = Url::parse("redis://[::1]").unwrap();
+        assert_eq!(url.address.to_string(), "[::1]:6379");
+        assert!(url.credentials.password.is_none());
+        let url = Url::parse("rediss://u:p@db:6390").unwrap();
+        assert_eq!((url.address.to_string().as_str(), url.is_tls), ("db:6390", true));
     }
 
     #[test]
     fn what_is_not_supported_is_said_without_the_password() {
-        let refusal = |url: &str| Address::parse(url).err().unwrap().to_string();
-        assert!(refusal("rediss://:secret@db").contains("TLS to Redis"));
+        let refusal = |url: &str| Url::parse(url).err().unwrap().to_string();
         assert!(refusal("unix:///run/redis.sock").contains("unix sockets"));
-        for url in ["http://:secret@db", "redis://:secret@", "rediss://:secret@db", "secret"] {
+        for url in ["http://:secret@db", "redis://:secret@", "rediss://:secret@", "secret"] {
             assert!(!refusal(url).contains("secret"), "{url}");
+        }
+        let credentials = Credentials { username: Some("u".to_owned()), password: Some("secret".to_owned()) };
+        assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn servers_are_named_by_host_and_port() {
+        for (text, host, port) in
+            [("db:1", "db", 1), ("[::1]:7000", "::1", 7000), ("10.0.0.1:65535", "10.0.0.1", 65535)]
+        {
+            assert_eq!(Address::parse(text), Some(Address { host: host.to_owned(), port }), "{text}");
+        }
+        for text in ["", "db", ":1", "db:0", "db:x", "db:65536", "redis://db:1", "u@db:1", "a b:1"] {
+            assert_eq!(Address::parse(text), None, "{text}");
         }
     }
 

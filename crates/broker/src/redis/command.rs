@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::cluster::{UNANSWERED, UNREACHABLE};
 use super::connection::Connection;
 use super::lane::{Batch, Request};
 use super::outage::Backoff;
@@ -27,7 +28,7 @@ async fn supervise(shared: &Shared) {
         let reason = match connect(shared).await {
             Ok(link) => {
                 let since = Instant::now();
-                if shared.command.up(&shared.address) {
+                if shared.command.up(&shared.place) {
                     shared.tally.reconnects.add(1);
                 }
                 shared.lane.open();
@@ -38,7 +39,7 @@ async fn supervise(shared: &Shared) {
             }
             Err(reason) => reason,
         };
-        shared.command.down(&shared.address, &reason);
+        shared.command.down(&shared.place, &reason);
         tokio::time::sleep(backoff.next()).await;
     }
 }
@@ -51,11 +52,15 @@ fn refuse_waiting(shared: &Shared) {
     }
 }
 
-struct Link(Connection);
+struct Link {
+    connection: Connection,
+    /// Whether the server's role is asked for. In a Cluster the map tells of it.
+    tells_role: bool,
+}
 
 async fn connect(shared: &Shared) -> Result<Link, String> {
     let set_up = async {
-        let mut link = Link(Connection::open(shared).await?);
+        let mut link = Link { connection: Connection::open(shared).await?, tells_role: !shared.place.is_sharded() };
         link.read_time(shared).await?;
         RedisResult::Ok(link)
     };
@@ -71,10 +76,11 @@ impl Link {
     async fn serve(mut self, shared: &Shared) -> String {
         let mut prove = interval(shared.config.ping_interval.max(Duration::from_millis(10)));
         prove.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let ended = Arc::clone(&self.0.ended);
+        let connection = self.connection.clone();
+        let mut over = std::pin::pin!(connection.unusable(shared));
         loop {
             let served = tokio::select! {
-                () = ended.notified() => return "redis closed the connection".to_owned(),
+                reason = &mut over => return reason,
                 _ = prove.tick() => self.read_time(shared).await,
                 () = shared.lane.filled() => self.publish_waiting(shared).await,
             };
@@ -86,9 +92,32 @@ impl Link {
 
     async fn read_time(&mut self, shared: &Shared) -> RedisResult<()> {
         let asked = Instant::now();
-        let (seconds, micros) = redis::cmd("TIME").query_async(&mut self.0.commands).await?;
-        shared.clock.learn(seconds, micros, asked, Instant::now());
-        Ok(())
+        let mut questions = redis::pipe();
+        questions.cmd("TIME").ignore_errors();
+        if self.tells_role {
+            questions.cmd("ROLE");
+        }
+        let mut answers = self.connection.commands.all(&questions).await?.into_iter();
+        let unanswered = || Err((redis::ErrorKind::UnexpectedReturnType, "fewer answers than questions").into());
+        match answers.next().unwrap_or_else(unanswered) {
+            // The others serve on.
+            Err(_) if shared.place.is_sharded() => {}
+            time => {
+                let (seconds, micros) = redis::from_redis_value(time?)?;
+                shared.clock.learn(seconds, micros, asked, Instant::now());
+            }
+        }
+        match answers.next() {
+            Some(Ok(Value::Array(parts))) if parts.first().is_some_and(|role| !is_master(role)) => {
+                Err((redis::ErrorKind::Client, "this server is a replica").into())
+            }
+            // A user that may not ask is not told.
+            Some(Err(_)) => {
+                self.tells_role = false;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn publish_waiting(&mut self, shared: &Shared) -> RedisResult<()> {
@@ -106,21 +135,27 @@ impl Link {
     async fn publish(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<()> {
         let mut commands = redis::Pipeline::with_capacity(requests.len());
         for request in &requests {
-            commands.cmd("PUBLISH").arg(&request.wire_name).arg(&request.payload[..]);
+            let sharded = shared.place.is_sharded() && request.wire_name != shared.names.control();
+            commands
+                .cmd(if sharded { "SPUBLISH" } else { "PUBLISH" })
+                .arg(&request.wire_name)
+                .arg(&request.payload[..]);
         }
         commands.ignore_errors();
         let asked = Instant::now();
-        let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(&mut self.0.commands).await;
+        let answers = self.connection.commands.all(&commands).await;
         shared.tally.answered(asked.elapsed());
         let (answers, broken) = match answers {
             Ok(answers) => (answers, None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let mut answers = answers.into_iter();
-        let control = shared.names.control();
+        let is_own = |name: &str| name == shared.names.control() || shared.names.is_canary(name);
         for request in requests {
             let result = match answers.next() {
                 Some(Ok(_)) => Ok(()),
+                Some(Err(error)) if error.code() == Some(UNANSWERED) => Err(PublishError::Timeout),
+                Some(Err(error)) if error.code() == Some(UNREACHABLE) => Err(PublishError::Unreachable),
                 Some(Err(error)) => {
                     shared.tally.redis_errors.add(1);
                     Err(PublishError::Refused(error.to_string()))
@@ -128,13 +163,21 @@ impl Link {
                 None => Err(PublishError::Timeout),
             };
             match result {
-                // Orders are not counted as publications.
-                _ if request.wire_name == control => {}
+                // Orders and canaries are not counted as publications.
+                _ if is_own(&request.wire_name) => {}
                 Ok(()) => shared.tally.published.add(1),
                 Err(_) => shared.tally.publish_errors.add(1),
             }
             request.answer(result);
         }
         broken.map_or(Ok(()), Err)
+    }
+}
+
+fn is_master(role: &Value) -> bool {
+    match role {
+        Value::BulkString(role) => role == b"master",
+        Value::SimpleString(role) => role == "master",
+        _ => false,
     }
 }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use ullim_protocol::envelope::{self, Content, Envelope, EnvelopeError};
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::PresenceEvent;
 use ullim_protocol::publication::{Data, Headers, PayloadRule, Publication};
 use ullim_protocol::session::SessionId;
@@ -14,7 +15,7 @@ pub(super) const ENVELOPE_BYTES: usize = 64 << 10;
 
 /// The payload that carries `request`. `time` goes with what needs an envelope.
 pub(super) fn encode(request: PublishRequest, rule: PayloadRule, time: u64) -> Bytes {
-    let PublishRequest { channel: _, data, headers, exclude } = request;
+    let PublishRequest { channel: _, data, headers, exclude, id: _ } = request;
     let raw = headers.is_none() && exclude.is_none() && !envelope::is_envelope(data.bytes()) && rule.restores(&data);
     if raw {
         return match data {
@@ -22,7 +23,7 @@ pub(super) fn encode(request: PublishRequest, rule: PayloadRule, time: u64) -> B
         };
     }
     let mut payload = Vec::with_capacity(data.bytes().len() + 128);
-    envelope::encode(&Envelope { data, time: Some(time), exclude, headers }, &mut payload);
+    envelope::encode(&Envelope { data, time: Some(time), exclude, headers, position: None, cut: None }, &mut payload);
     payload.into()
 }
 
@@ -48,24 +49,24 @@ pub(super) enum DecodeError {
 
 /// Reads a payload that was received at `received`, with at most `limit` bytes of data.
 pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: usize) -> Result<Decoded, DecodeError> {
-    let (data, time, headers, exclude): (Data, u64, Option<Headers>, Option<SessionId>) =
+    let (data, time, headers, exclude, position): (Data, u64, Option<Headers>, Option<SessionId>, Option<Position>) =
         match envelope::is_envelope(&payload) {
             true => {
-                let envelope = match envelope::decode(payload)? {
+                let envelope = match envelope::decode(payload, rule)? {
                     Content::Publication(envelope) => envelope,
                     Content::Presence(event) => return Ok(Decoded::Presence(event)),
                 };
                 let time = envelope.time.unwrap_or(received);
-                (envelope.data, time, envelope.headers, envelope.exclude)
+                (envelope.data, time, envelope.headers, envelope.exclude, envelope.position)
             }
             false if payload.len() > limit => {
                 return Err(DecodeError::TooLarge(payload.len() as u64));
             }
-            false => (rule.classify(payload).ok_or(DecodeError::Kind(rule))?, received, None, None),
+            false => (rule.classify(payload).ok_or(DecodeError::Kind(rule))?, received, None, None, None),
         };
     match data.bytes().len() {
         bytes if bytes > limit => Err(DecodeError::TooLarge(bytes as u64)),
-        _ => Ok(Decoded::Publication { publication: Publication { data, time, headers }, exclude }),
+        _ => Ok(Decoded::Publication { publication: Publication { data, time, headers, position }, exclude }),
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
     }
 
     fn request(data: Data) -> PublishRequest {
-        PublishRequest { channel: ChannelName::parse("chat:1").unwrap(), data, headers: None, exclude: None }
+        PublishRequest { channel: ChannelName::parse("chat:1").unwrap(), data, headers: None, exclude: None, id: None }
     }
 
     #[test]

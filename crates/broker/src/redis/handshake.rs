@@ -1,16 +1,15 @@
-//! How the subscription link begins: `HELLO 3`, a name, and Redis' time.
+//! How a subscription link begins: `HELLO 3`, a name, Redis' time, and whether the server is a master.
 
 use std::io;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::address::Address;
+use super::address::{Address, Credentials};
 use super::resp::{Malformed, Reader, Value};
-use super::socket;
+use super::socket::{self, Stream};
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -18,8 +17,10 @@ const READ_BYTES: usize = 64 << 10;
 /// A connection that speaks RESP3 and has nothing outstanding.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) input: Input,
+    /// This user may ask for the server's role.
+    pub(super) tells_role: bool,
     /// When its first byte was sent.
     pub(super) since: Instant,
 }
@@ -49,6 +50,14 @@ pub(super) enum LinkError {
     Unexpected(&'static str),
     #[error("no answer to {0} in time")]
     Silent(&'static str),
+    #[error("{0}")]
+    Unknown(String),
+    #[error("another server is the master")]
+    Moved,
+    #[error("this server is a replica")]
+    Replica,
+    #[error("what the command link publishes does not come: it is another server")]
+    Deaf,
 }
 
 impl LinkError {
@@ -85,12 +94,15 @@ impl Input {
     }
 }
 
-/// Connects, and sets the clock by the way.
-pub(super) async fn connect(shared: &Shared) -> Result<Connection, LinkError> {
-    let stream = socket::connect(&shared.address, shared.config.ping_timeout).await?;
+/// Connects to a master, and sets the clock by the way.
+pub(super) async fn connect(shared: &Shared, address: &Address) -> Result<Connection, LinkError> {
+    let access = &shared.place.access;
+    let stream = socket::connect(address, access.tls.as_ref(), shared.config.ping_timeout).await?;
     let since = Instant::now();
-    let mut connection = Connection { stream, input: Input::new(shared.reply_bytes()), since };
-    connection.stream.write_all(&greeting(&shared.address)).await?;
+    let input = Input::new(shared.reply_bytes());
+    let mut connection = Connection { stream, input, tells_role: true, since };
+    connection.stream.write_all(&greeting(&access.credentials)).await?;
+    connection.stream.flush().await?;
     let hello = connection.answer("HELLO").await?;
     let named = connection.answer("CLIENT SETNAME").await?;
     if !matches!((hello, named), (Value::List(_), Value::Text(_))) {
@@ -98,8 +110,29 @@ pub(super) async fn connect(shared: &Shared) -> Result<Connection, LinkError> {
     }
     let time = connection.answer("TIME").await?;
     let (seconds, micros) = read_time(&time).ok_or(LinkError::Unexpected("TIME"))?;
-    shared.clock.learn(seconds, micros, since, Instant::now());
+    // In a Cluster the clock is that of one master, which the command link asks.
+    if !shared.place.is_sharded() {
+        shared.clock.learn(seconds, micros, since, Instant::now());
+    }
+    match connection.answer("ROLE").await {
+        Ok(role) => check_role(&role)?,
+        // A user that may not ask is not told.
+        Err(LinkError::Refused { .. }) => connection.tells_role = false,
+        Err(error) => return Err(error),
+    }
     Ok(connection)
+}
+
+/// Fails if a server is no master.
+pub(super) fn check_role(role: &Value) -> Result<(), LinkError> {
+    match role {
+        Value::List(parts) => match parts.first() {
+            Some(Value::Text(role)) if role == "master" => Ok(()),
+            Some(Value::Text(_)) => Err(LinkError::Replica),
+            _ => Err(LinkError::Unexpected("ROLE")),
+        },
+        _ => Err(LinkError::Unexpected("ROLE")),
+    }
 }
 
 impl Connection {
@@ -126,16 +159,17 @@ pub(super) fn write_command(out: &mut Vec<u8>, command: &str, arguments: &[impl 
     }
 }
 
-fn greeting(address: &Address) -> Vec<u8> {
+fn greeting(credentials: &Credentials) -> Vec<u8> {
     let mut hello = vec!["3"];
-    if let Some(password) = &address.password {
-        hello.extend(["AUTH", address.username.as_deref().unwrap_or("default"), password]);
+    if let Some(password) = &credentials.password {
+        hello.extend(["AUTH", credentials.username.as_deref().unwrap_or("default"), password]);
     }
     let name = format!("ullim-sub-{}", std::process::id());
     let mut out = Vec::new();
     write_command(&mut out, "HELLO", &hello);
     write_command(&mut out, "CLIENT", &["SETNAME", &name]);
     write_command(&mut out, "TIME", &[""; 0]);
+    write_command(&mut out, "ROLE", &[""; 0]);
     out
 }
 

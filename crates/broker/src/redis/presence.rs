@@ -5,6 +5,7 @@
 //! * `writes`: brings Redis to agree with the table
 //! * `lease`: says that this node lives, and sees who does not
 //! * `forgotten`: tells those who watch that Redis has lost comings and goings
+//! * `histories`: sees which masters of a Cluster have lost some
 //! * `upkeep`: removes what dead nodes left, and what this node has forgotten
 //! * `reads`: who is in a channel, and which channels there are
 //! * `entry`: what Redis keeps of a member
@@ -29,6 +30,7 @@
 mod calls;
 mod entry;
 mod forgotten;
+mod histories;
 mod lease;
 mod library;
 pub(super) mod reads;
@@ -36,10 +38,9 @@ mod table;
 mod upkeep;
 mod writes;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::aio::MultiplexedConnection;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
 
 use super::Shared;
+use super::address::Address;
+use super::commands::Commands;
 use super::connection::Connection;
 use super::outage::{Backoff, Standing};
 use crate::{Claim, Entry};
@@ -72,9 +75,11 @@ pub(super) struct Keeper {
     chores: Mutex<Chores>,
     chores_changed: Notify,
     /// The link, while it stands.
-    link: watch::Sender<Option<MultiplexedConnection>>,
+    link: watch::Sender<Option<Commands>>,
     reads: Semaphore,
     listed: tokio::sync::Mutex<Option<Listed>>,
+    /// Which history of data each master of a Cluster had.
+    histories: Mutex<HashMap<Address, String>>,
     /// Which history of data Redis had when the lease was renewed last, on whichever link.
     history: Mutex<Option<String>>,
     standing: Standing,
@@ -104,6 +109,7 @@ impl Keeper {
             link: watch::Sender::new(None),
             reads: Semaphore::new(READS),
             listed: tokio::sync::Mutex::default(),
+            histories: Mutex::default(),
             history: Mutex::default(),
             standing: Standing::new("presence"),
         }
@@ -149,6 +155,10 @@ impl Keeper {
 
     fn chores(&self) -> MutexGuard<'_, Chores> {
         self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn histories(&self) -> MutexGuard<'_, HashMap<Address, String>> {
+        self.histories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn name(&self) -> Name {
@@ -229,7 +239,7 @@ async fn supervise(shared: &Shared) {
         let Broken(reason) = match set_up(shared).await {
             Ok((connection, lease)) => {
                 let since = Instant::now();
-                if keeper.standing.up(&shared.address) {
+                if keeper.standing.up(&shared.place) {
                     shared.tally.reconnects.add(1);
                 }
                 let broken = serve(shared, connection, lease).await;
@@ -241,7 +251,7 @@ async fn supervise(shared: &Shared) {
             }
             Err(broken) => broken,
         };
-        keeper.standing.down(&shared.address, &reason);
+        keeper.standing.down(&shared.place, &reason);
         sleep(backoff.next()).await;
     }
 }
@@ -251,6 +261,7 @@ async fn set_up(shared: &Shared) -> Result<(Connection, Lease), Broken> {
     let set_up = async {
         let mut connection = Connection::open(shared).await.map_err(|error| Broken(error.to_string()))?;
         library::ensure(shared, &mut connection.commands).await?;
+        histories::verify(shared, &connection.commands).await;
         let lease = Lease::begin(shared, &mut connection.commands).await?;
         Ok((connection, lease))
     };
@@ -260,10 +271,10 @@ async fn set_up(shared: &Shared) -> Result<(Connection, Lease), Broken> {
 /// Serves a link until it breaks. Renewals, writes and the rest each have one command or one batch under way, so that
 /// none waits for a whole run of another.
 async fn serve(shared: &Shared, connection: Connection, lease: Lease) -> Broken {
-    let Connection { commands, ended } = connection;
+    let commands = connection.commands.clone();
     shared.keeper.link.send_replace(Some(commands.clone()));
     tokio::select! {
-        () = ended.notified() => Broken("redis closed the connection".to_owned()),
+        reason = connection.over(shared) => Broken(reason),
         broken = lease.keep(shared, commands.clone()) => broken,
         broken = writes::run(shared, commands.clone()) => broken,
         broken = upkeep::run(shared, commands.clone()) => broken,

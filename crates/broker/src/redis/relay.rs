@@ -64,7 +64,7 @@ impl<'a> Batch<'a> {
         let shared = self.shared;
         let decoded = match payload {
             Value::Text(payload) => {
-                let rule = shared.rules.of_name(name);
+                let rule = shared.rules.of_name(name).payload;
                 encode::decode(payload, rule, received, shared.payload_bytes)
             }
             Value::Oversized(bytes) => Err(encode::DecodeError::TooLarge(bytes)),
@@ -100,7 +100,8 @@ impl<'a> Batch<'a> {
                 Err(_) => {
                     received += 1;
                     undecodable += 1;
-                    let gap = Gap { from: published.from, to: published.to, reason: GapReason::Undecodable };
+                    let gap =
+                        Gap { from: published.from, to: published.to, reason: GapReason::Undecodable, position: None };
                     Relayed::Gap(channel, gap)
                 }
             }

@@ -48,9 +48,9 @@ pub(super) struct Message<'a> {
     pub(super) payload: &'a [u8],
 }
 
-/// How every message begins. It counts `message` as seven bytes kept.
-const MESSAGE: &[u8] = b">3\r\n$7\r\nmessage\r\n";
-const KIND_BYTES: usize = 7;
+/// How every message begins, also one of a sharded channel, and how many bytes of its kind count as kept.
+const MESSAGE: (&[u8], usize) = (b">3\r\n$7\r\nmessage\r\n", 7);
+const SHARDED: (&[u8], usize) = (b">3\r\n$8\r\nsmessage\r\n", 8);
 
 /// What came is not RESP3, or exceeds a bound. The link must be rebuilt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,10 +117,11 @@ impl Reader {
     pub(super) fn message<'a>(&self, input: &mut &'a [u8]) -> Option<Message<'a>> {
         // Nothing of another has been read, not even an attribute.
         let is_between = self.items == 0 && matches!(&self.state, State::Line(before) if before.is_empty());
-        let mut rest = input.strip_prefix(MESSAGE).filter(|_| is_between)?;
+        let begins = |(head, kind): (&[u8], usize)| Some((input.strip_prefix(head)?, kind));
+        let (mut rest, kind) = begins(MESSAGE).or_else(|| begins(SHARDED)).filter(|_| is_between)?;
         let channel = whole_text(&mut rest)?;
         let payload = whole_text(&mut rest)?;
-        let kept = KIND_BYTES + channel.len() + payload.len();
+        let kept = kind + channel.len() + payload.len();
         if kept > self.limit {
             return None;
         }

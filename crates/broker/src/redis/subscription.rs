@@ -4,16 +4,18 @@
 
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
+use super::address::Address;
 use super::control;
-use super::handshake::{self, Connection, Input, LinkError, write_command};
+use super::handshake::{self, Connection, Input, LinkError, check_role, write_command};
 use super::outage::Backoff;
 use super::relay::Batch;
 use super::resp::Value;
+use super::socket::{self, Stream};
 
 /// The most channels in one SUBSCRIBE or UNSUBSCRIBE. The next goes out when all of them are confirmed.
 const BATCH: usize = 512;
@@ -26,18 +28,24 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 async fn supervise(shared: &Shared) {
     let mut backoff = Backoff::default();
     loop {
-        let set_up = timeout(shared.config.ping_timeout, handshake::connect(shared)).await;
-        let reason = match set_up.unwrap_or(Err(LinkError::Silent("HELLO"))) {
-            Ok(connection) => {
+        let set_up = async {
+            let address = shared.place.master().await.map_err(LinkError::Unknown)?;
+            let connection = handshake::connect(shared, &address).await?;
+            Ok((address, connection))
+        };
+        let reason = match timeout(shared.config.ping_timeout, set_up).await.unwrap_or(Err(LinkError::Silent("HELLO")))
+        {
+            Ok((address, connection)) => {
                 let since = connection.since;
-                let (proven, reason) = serve(shared, connection).await;
+                let (proven, reason) = serve(shared, &address, connection).await;
+                shared.canary.disarm();
                 shared.interest().broken(shared.clock.span(proven).earliest);
                 backoff.stood(since, Instant::now());
                 reason
             }
             Err(reason) => reason,
         };
-        shared.subscription.down(&shared.address, &reason);
+        shared.subscription.down(&shared.place, &reason);
         sleep(backoff.next()).await;
     }
 }
@@ -48,12 +56,17 @@ struct Traffic {
     /// What is to be written, and how much of it is.
     out: Vec<u8>,
     written: usize,
+    /// What was written may wait in the stream.
+    unflushed: bool,
     /// Channels that were asked for or left, and not confirmed, and since when.
     outstanding: usize,
     outstanding_since: Instant,
     /// When the last PING was sent, and whether its answer is awaited.
     pinged: Instant,
     pong_awaited: bool,
+    /// Whether the server's role is asked for, and whether the answer is awaited.
+    tells_role: bool,
+    role_awaited: bool,
     /// All that was published before has been read.
     proven: Instant,
     /// When something was last read.
@@ -65,24 +78,27 @@ struct Traffic {
 }
 
 /// Serves a connection until it breaks. Returns since when publications may be lost, and why it broke.
-async fn serve(shared: &Shared, connection: Connection) -> (Instant, LinkError) {
-    let Connection { stream, mut input, since } = connection;
+async fn serve(shared: &Shared, address: &Address, connection: Connection) -> (Instant, LinkError) {
+    let Connection { stream, mut input, tells_role, since } = connection;
     // First, so that no order is missed that a client of a channel needs.
     let mut out = Vec::new();
-    write_command(&mut out, "SUBSCRIBE", &[shared.names.control()]);
+    write_command(&mut out, "SUBSCRIBE", &[shared.names.control(), shared.canary.wire_name()]);
     let mut traffic = Traffic {
         out,
         written: 0,
-        outstanding: 1,
+        unflushed: false,
+        outstanding: 2,
         outstanding_since: since,
         pinged: since,
         pong_awaited: false,
+        tells_role,
+        role_awaited: false,
         proven: since,
         heard: since,
         is_controlled: false,
         backlog: Some(shared.interest().requests_waiting()),
     };
-    let Err(reason) = traffic.run(shared, stream, &mut input).await;
+    let Err(reason) = traffic.run(shared, address, stream, &mut input).await;
     (traffic.proven, reason)
 }
 
@@ -90,15 +106,17 @@ impl Traffic {
     async fn run(
         &mut self,
         shared: &Shared,
-        mut stream: tokio::net::TcpStream,
+        address: &Address,
+        stream: Stream,
         input: &mut Input,
     ) -> Result<std::convert::Infallible, LinkError> {
-        let (mut reading, mut writing) = stream.split();
+        let (mut reading, mut writing) = tokio::io::split(stream);
         let mut due = std::pin::pin!(sleep_until(self.heard));
+        let mut moved = std::pin::pin!(shared.place.moved(address));
         loop {
             self.take_all(shared, input)?;
             let wake = self.ask(shared);
-            self.catch_up(shared);
+            self.catch_up(shared, address);
             if due.deadline() != wake {
                 due.as_mut().reset(wake);
             }
@@ -106,14 +124,14 @@ impl Traffic {
             // does not blame the link. Writing is first, because it ends; reading need not.
             tokio::select! {
                 biased;
-                written = writing.write(&self.out[self.written..]), if self.written < self.out.len() => {
-                    self.wrote(written?);
-                }
+                sent = socket::send(&mut writing, &self.out[self.written..]),
+                    if self.unflushed || self.written < self.out.len() => self.sent(sent?),
                 read = reading.read(&mut input.buffer) => {
                     input.filled(read?)?;
                     self.heard = Instant::now();
                 }
                 () = shared.interest_changed.notified() => {}
+                () = &mut moved => return Err(LinkError::Moved),
                 () = &mut due => self.judge(shared)?,
             }
         }
@@ -125,12 +143,14 @@ impl Traffic {
         let mut batch = Batch::new(shared, self.proven, self.heard);
         while !rest.is_empty() {
             if let Some(message) = reader.message(&mut rest) {
-                if message.channel != shared.names.control().as_bytes() {
+                if message.channel == shared.names.control().as_bytes() {
+                    batch.deliver();
+                    control::message(shared, Some(message.payload));
+                } else if message.channel == shared.canary.wire_name().as_bytes() {
+                    shared.canary.heard(message.payload);
+                } else {
                     batch.add(message);
-                    continue;
                 }
-                batch.deliver();
-                control::message(shared, Some(message.payload));
                 continue;
             }
             let value = reader.next(&mut rest);
@@ -149,6 +169,10 @@ impl Traffic {
     fn ask(&mut self, shared: &Shared) -> Instant {
         let now = Instant::now();
         if !self.pong_awaited && now >= self.pinged + shared.config.ping_interval {
+            if self.tells_role {
+                write_command(&mut self.out, "ROLE", &[""; 0]);
+                self.role_awaited = true;
+            }
             write_command(&mut self.out, "PING", &[""; 0]);
             self.pinged = now;
             self.pong_awaited = true;
@@ -194,7 +218,8 @@ impl Traffic {
         }
     }
 
-    fn wrote(&mut self, bytes: usize) {
+    fn sent(&mut self, bytes: usize) {
+        self.unflushed = bytes > 0;
         self.written += bytes;
         if self.written == self.out.len() {
             self.out.clear();
@@ -206,6 +231,7 @@ impl Traffic {
         match value {
             Value::Push(parts) => self.take_push(shared, parts),
             Value::Text(text) if self.pong_awaited && text == "PONG" => self.take_pong(shared),
+            Value::List(_) if std::mem::take(&mut self.role_awaited) => check_role(&value),
             Value::Error(text) => Err(LinkError::refused("a command", &text)),
             _ => Err(LinkError::Unexpected("a command")),
         }
@@ -215,6 +241,10 @@ impl Traffic {
         shared.tally.probe_rtt.set(self.pinged.elapsed());
         self.pong_awaited = false;
         self.proven = self.pinged;
+        if shared.canary.is_missed(self.pinged) {
+            shared.tally.probe_failures.add(1);
+            return Err(LinkError::Deaf);
+        }
         // Redis answers in order: what was asked for before the PING is answered by now.
         match self.outstanding > 0 && self.outstanding_since < self.pinged {
             true => Err(LinkError::Unexpected("a subscription")),
@@ -227,8 +257,8 @@ impl Traffic {
             Some(Value::Text(kind)) => kind.clone(),
             _ => return Ok(()),
         };
-        let is_control =
-            matches!(parts.get(1), Some(Value::Text(name)) if **name == *shared.names.control().as_bytes());
+        let is = |own: &str| matches!(parts.get(1), Some(Value::Text(name)) if **name == *own.as_bytes());
+        let (is_control, is_canary) = (is(shared.names.control()), is(shared.canary.wire_name()));
         match (&kind[..], parts.len()) {
             (b"message", 3) if is_control => {
                 let payload = match &parts[2] {
@@ -236,6 +266,11 @@ impl Traffic {
                     _ => None,
                 };
                 control::message(shared, payload);
+            }
+            (b"message", 3) if is_canary => {
+                if let Value::Text(payload) = &parts[2] {
+                    shared.canary.heard(payload);
+                }
             }
             (b"message", 3) => {
                 let payload = parts.swap_remove(2);
@@ -247,7 +282,13 @@ impl Traffic {
                 self.is_controlled = true;
                 self.answered();
             }
-            (b"unsubscribe", 3) if is_control => return Err(LinkError::Unexpected("the subscription to orders")),
+            (b"subscribe", 3) if is_canary => {
+                shared.canary.arm();
+                self.answered();
+            }
+            (b"unsubscribe", 3) if is_control || is_canary => {
+                return Err(LinkError::Unexpected("a subscription of its own"));
+            }
             (b"subscribe", 3) => self.confirmed(shared, &parts[1]),
             (b"unsubscribe", 3) => self.left(shared, &parts[1]),
             _ => {}
@@ -285,10 +326,10 @@ impl Traffic {
     /// The link is up when what waited at its set-up is confirmed, and not only when nothing is outstanding: on a busy
     /// node something always is. Channels are requested in turn, so those are the first. To be called after
     /// [`ask`](Self::ask).
-    fn catch_up(&mut self, shared: &Shared) {
+    fn catch_up(&mut self, shared: &Shared, address: &Address) {
         // Some of them may not be wanted any more, and are never requested.
         let caught_up = self.is_controlled && (self.backlog == Some(0) || self.outstanding == 0);
-        if caught_up && self.backlog.take().is_some() && shared.subscription.up(&shared.address) {
+        if caught_up && self.backlog.take().is_some() && shared.subscription.up(address) {
             shared.tally.reconnects.add(1);
         }
     }

@@ -15,15 +15,15 @@ use super::wait::{name, until};
 
 const ROOMY: usize = 64 << 20;
 
-fn request(channel: &str, data: Data) -> PublishRequest {
-    PublishRequest { channel: name(channel), data, headers: None, exclude: None }
+pub(crate) fn request(channel: &str, data: Data) -> PublishRequest {
+    PublishRequest { channel: name(channel), data, headers: None, exclude: None, id: None }
 }
 
 pub(crate) fn text(text: impl Into<String>) -> Data {
     Data::Text(Bytes::from(text.into()))
 }
 
-async fn answer<T>(answer: Answer<T>) -> T {
+pub(crate) async fn answer<T>(answer: Answer<T>) -> T {
     match answer {
         Answer::Ready(result) => result,
         Answer::Pending(result) => result.await,
@@ -223,7 +223,7 @@ pub(crate) async fn many_channels_are_joined_and_heard(fixture: Fixture) {
     }
     let mut joined = HashSet::new();
     while joined.len() < CHANNELS {
-        let Relayed::Joined(channel) = shard.next().await else { panic!() };
+        let Relayed::Joined(channel, _) = shard.next().await else { panic!() };
         assert!(joined.insert(channel.to_string()));
     }
     assert_eq!(joined, names);

@@ -125,13 +125,13 @@ pub(crate) async fn the_end_of_an_older_claim_takes_nobody_out(fixture: Fixture)
     resumed.info = None;
     answer(presence.enter(resumed)).await.unwrap();
     leave(presence, "auto:a", 1);
-    presence.leave(&name("auto:a"), id(9), Claim(9));
-    presence.leave(&name("auto:never"), id(1), Claim(77));
+    presence.leave(&name("auto:a"), id(9), Claim(9), Duration::ZERO);
+    presence.leave(&name("auto:never"), id(1), Claim(77), Duration::ZERO);
     enter(presence, "auto:a", 2, "bob").await;
     assert_eq!(occupancy(presence, "auto:a").await, (2, 2));
     let resumed = &members(presence, "auto:a", 100).await[0];
     assert_eq!((resumed.since, &resumed.info), (since, &None));
-    presence.leave(&name("auto:a"), id(1), Claim(77));
+    presence.leave(&name("auto:a"), id(1), Claim(77), Duration::ZERO);
     until_occupancy(presence, "auto:a", (1, 1)).await;
     assert_eq!(shard.next_event("auto:a").await, "+alice");
     assert_eq!(shard.next_event("auto:a").await, "+bob");

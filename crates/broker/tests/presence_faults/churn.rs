@@ -45,7 +45,7 @@ async fn churn(nodes: &[std::sync::Arc<RedisBroker>], random: &mut StdRng, place
         places.insert((channel, n), (on, Claim(claim)));
     }
     if let Some((on, claim)) = before {
-        nodes[on].leave(&super::wait::name(channel), id(n), claim);
+        nodes[on].leave(&super::wait::name(channel), id(n), claim, Duration::ZERO);
     }
 }
 

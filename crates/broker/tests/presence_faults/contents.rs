@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, Presence, PresenceError};
+use ullim_broker::{Broker, ChannelRules, Presence, PresenceError};
 
 use super::member::{answer, enter, entry, id, leave, members, occupancy, until_occupancy};
 use super::redis_server::RedisServer;
@@ -124,7 +124,7 @@ async fn without_the_rights_nobody_enters_and_publications_pass() {
     let server = RedisServer::start().await;
     server.run::<()>(&["ACL", "SETUSER", "node", "on", ">x", "+@all", "-zadd", "~*", "&*"]).await;
     let url = server.url().replace("redis://", "redis://node:x@");
-    let broker = RedisBroker::start(&config(url), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(url), ChannelRules::default()).unwrap();
     super::wait::until("up", || broker.status() == ullim_broker::Status::Up).await;
     let refused = answer(broker.enter(entry("a", 1, "alice"))).await;
     assert_eq!(refused, Err(PresenceError::Unavailable));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, Status};
+use ullim_broker::{Broker, ChannelRules, Status};
 
 use super::member::{enter, leave, until_occupancy};
 use super::proxy::Proxy;
@@ -17,7 +17,7 @@ fn address(server: &RedisServer) -> String {
 }
 
 async fn node_at(proxy: &Proxy) -> Arc<RedisBroker> {
-    let broker = RedisBroker::start(&config(proxy.url()), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(proxy.url()), ChannelRules::default()).unwrap();
     super::wait::until("up", || broker.status() == Status::Up).await;
     broker
 }

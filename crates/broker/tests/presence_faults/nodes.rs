@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker, Entry, PayloadRules, Presence};
+use ullim_broker::{Answer, Broker, ChannelRules, Entry, Presence};
 
 use super::member::{answer, enter, entry, id, leave, occupancy, until_occupancy};
 use super::redis_server::RedisServer;
@@ -138,7 +138,7 @@ async fn a_node_that_stood_still_enters_its_members_anew_under_another_name() {
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            started.send(RedisBroker::start(&config, PayloadRules::default()).unwrap()).unwrap();
+            started.send(RedisBroker::start(&config, ChannelRules::default()).unwrap()).unwrap();
             loop {
                 match pauses.try_recv() {
                     Ok(pause) => std::thread::sleep(pause),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker, PayloadRules, Presence, PresenceError};
+use ullim_broker::{Answer, Broker, ChannelRules, Presence, PresenceError};
 
 use super::member::{GRACE, answer, enter, entry, id, leave, occupancy, until_occupancy};
 use super::redis_server::RedisServer;
@@ -110,7 +110,7 @@ async fn an_older_library_is_replaced_and_a_newer_one_is_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_enter_in_time_is_told_so_and_may_leave() {
     let mut server = RedisServer::absent();
-    let broker = RedisBroker::start(&config(server.url()), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     let since = Instant::now();
     let refused = answer(broker.enter(entry("a", 1, "alice"))).await;
     assert_eq!(refused, Err(PresenceError::Unavailable));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use ullim_protocol::envelope::{self, Content};
+use ullim_protocol::publication::PayloadRule;
 
 use super::redis_server::RedisServer;
 use super::wait::until;
@@ -26,7 +27,9 @@ impl Watcher {
             let mut messages = subscription.into_on_message();
             while let Some(message) = messages.next().await {
                 let payload = Bytes::copy_from_slice(message.get_payload_bytes());
-                let Ok(Content::Presence(event)) = envelope::decode(payload) else { panic!("{message:?}") };
+                let Ok(Content::Presence(event)) = envelope::decode(payload, PayloadRule::Auto) else {
+                    panic!("{message:?}")
+                };
                 let sign = if event.joined { '+' } else { '-' };
                 let channel = message.get_channel_name().trim_start_matches("ullim:");
                 to.lock().unwrap().push(format!("{channel}{sign}{}", event.user));

@@ -1,7 +1,7 @@
 //! What others publish: raw, wrong, too large. And what a node may do in Redis.
 
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, ChannelsRequest, Control, PayloadRules, Relayed};
+use ullim_broker::{Broker, ChannelRules, ChannelsRequest, Control, Relayed};
 use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::publication::Kind;
 
@@ -122,7 +122,7 @@ async fn nodes_hear_each_other_and_other_prefixes_are_other_clusters() {
     let second = broker(&server).await;
     let mut other_config = config(server.url());
     other_config.redis.prefix = "other".to_owned();
-    let other = RedisBroker::start(&other_config, PayloadRules::default()).unwrap();
+    let other = RedisBroker::start(&other_config, ChannelRules::default()).unwrap();
     up(&other).await;
     let mut shard = Shard::attach(&*first, ROOMY);
     shard.join(&*first, "a").await;
@@ -156,7 +156,7 @@ async fn the_documented_rights_suffice() {
     command.extend(rights.split_whitespace());
     server.run::<()>(&command).await;
     let url = server.url().replace("redis://", "redis://node:p%40ss@");
-    let broker = RedisBroker::start(&config(url), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(url), ChannelRules::default()).unwrap();
     up(&broker).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, PayloadRules, PublishError, Relayed, Status};
+use ullim_broker::{Broker, ChannelRules, PublishError, Relayed, Status};
 
 use super::proxy::Proxy;
 use super::publisher::{Publisher, hear_past_gaps};
@@ -166,14 +166,14 @@ async fn a_killed_command_link_is_no_gap_and_is_rebuilt() {
 #[tokio::test]
 async fn a_node_that_starts_before_redis_joins_when_it_comes() {
     let mut server = RedisServer::absent();
-    let broker = RedisBroker::start(&config(server.url()), PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     let mut shard = Shard::attach(&*broker, ROOMY);
     broker.subscribe(shard.id, &super::wait::name("a"));
     assert_eq!(publish(&broker, "a", "x").await, Err(PublishError::Unreachable));
     assert_eq!(broker.status(), Status::Starting);
     server.launch().await;
     let since = Instant::now();
-    assert!(matches!(shard.next().await, Relayed::Joined(_)));
+    assert!(matches!(shard.next().await, Relayed::Joined(..)));
     assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
     up(&broker).await;
     assert_eq!(publish(&broker, "a", "heard").await, Ok(()));
@@ -187,7 +187,7 @@ async fn without_a_fault_nothing_is_lost_and_no_gap_is_told() {
     let server = RedisServer::start().await;
     let mut config = config(server.url());
     config.redis.ping_interval = Duration::from_millis(5);
-    let broker = RedisBroker::start(&config, PayloadRules::default()).unwrap();
+    let broker = RedisBroker::start(&config, ChannelRules::default()).unwrap();
     up(&broker).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;

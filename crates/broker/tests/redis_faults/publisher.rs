@@ -112,7 +112,7 @@ pub(crate) async fn hear_past_gaps(shard: &mut Shard, channels: &[&str]) -> BTre
     while recovered.len() < channels.len() {
         let item = shard.next().await;
         let (channel, is_publication) = match &item {
-            Relayed::Joined(channel) | Relayed::Gap(channel, _) => (channel.to_string(), false),
+            Relayed::Joined(channel, _) | Relayed::Gap(channel, _) => (channel.to_string(), false),
             Relayed::Publication(routed) => (routed.channel.to_string(), true),
             other => panic!("not published: {other:?}"),
         };

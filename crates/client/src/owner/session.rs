@@ -11,17 +11,22 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use ullim_protocol::codes;
+use ullim_protocol::position::Position;
 
 use super::{Owner, Stop};
 use crate::backoff::Backoff;
 use crate::client::{Answer, CommandError};
 use crate::connection::{CONNECT_ID, Connection, Ended, Inbound, Outbound};
+use crate::history::History;
 use crate::presence::{MembersPage, Occupancy};
+use crate::reason::Reason;
 use crate::wire::{Limits, Message};
 use renewal::{Fetched, Renewal};
 
 /// Commands without a reply; no more are taken until one is answered.
 const PENDING: usize = 1024;
+/// How long a node that is about to end may keep a connection open beyond the time that it named.
+const OVERDUE: Duration = Duration::from_secs(2);
 /// How long the node may take to answer a close frame.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -36,6 +41,8 @@ pub(super) struct Session<'a> {
     retry_at: Option<Instant>,
     /// When the session's token is to be another.
     renewal: Renewal,
+    /// When to leave a node that said it would end, and has not closed.
+    leave_at: Option<Instant>,
     /// Callbacks that are asked for tokens.
     fetching: JoinSet<Fetched>,
     /// Until when, in Unix milliseconds, all that arrived has been handed on to the user.
@@ -46,7 +53,8 @@ pub(super) struct Session<'a> {
 enum Pending {
     Subscribe(Vec<String>),
     Unsubscribe(Answer<()>),
-    Publish(Answer<()>),
+    Publish(Answer<Option<Position>>),
+    History(Answer<History>),
     Presence(Answer<MembersPage>),
     PresenceCount(Answer<Occupancy>),
     Ping(Instant, Answer<Duration>),
@@ -71,6 +79,7 @@ impl<'a> Session<'a> {
             retry,
             retry_at: None,
             renewal,
+            leave_at: None,
             fetching: JoinSet::new(),
         }
     }
@@ -92,6 +101,7 @@ impl<'a> Session<'a> {
                 // The subscription ended with the connection.
                 Pending::Unsubscribe(answer) => drop(answer.send(Ok(()))),
                 Pending::Publish(answer) => drop(answer.send(Err(error.clone()))),
+                Pending::History(answer) => drop(answer.send(Err(error.clone()))),
                 Pending::Presence(answer) => drop(answer.send(Err(error.clone()))),
                 Pending::PresenceCount(answer) => drop(answer.send(Err(error.clone()))),
                 Pending::Ping(_, answer) => drop(answer.send(Err(error.clone()))),
@@ -109,7 +119,7 @@ impl<'a> Session<'a> {
         }
         loop {
             let takes_commands = !self.owner.handles_gone && self.pending.len() < PENDING;
-            let (retry_at, renew_at) = (self.retry_at, self.renewal.at);
+            let (retry_at, renew_at, leave_at) = (self.retry_at, self.renewal.at, self.leave_at);
             // In this order: what was read before the moment has been put into the channel, which is found empty later.
             let complete_until = self.connection.pulse.complete_until();
             if self.connection.inbound.is_empty() {
@@ -142,6 +152,10 @@ impl<'a> Session<'a> {
                     self.list_due().await?;
                 }
                 () = due(renew_at), if renew_at.is_some() => self.renew(),
+                () = due(leave_at), if leave_at.is_some() => {
+                    self.close(codes::CLOSED.number).await;
+                    return Ok(Ended::retried(Reason::Closed("the node is about to end".to_owned())));
+                }
                 Some(fetched) = self.fetching.join_next() => if let Some(ended) = self.fetched(fetched).await? {
                     self.close(codes::CLOSED.number).await;
                     return Ok(ended);
@@ -156,6 +170,13 @@ impl<'a> Session<'a> {
             let pause = pause.unwrap_or_else(|| self.retry.next());
             self.retry_at = Some(Instant::now() + pause);
         }
+    }
+
+    /// The node closes this connection after `delay`, each client's at its own time, so that the others are not stormed:
+    /// until then all goes on.
+    fn told_to_leave(&mut self, delay: Duration) {
+        tracing::debug!(?delay, "the node is about to end");
+        self.leave_at = Instant::now().checked_add(delay.saturating_add(OVERDUE));
     }
 
     /// Says farewell and waits a little for the node to do the same.

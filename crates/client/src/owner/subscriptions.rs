@@ -1,6 +1,7 @@
 //! Owns which channels the user wants, how far each has come, and since when something may have been missed. Pure.
 
 mod members;
+mod positions;
 #[cfg(test)]
 mod tests;
 
@@ -8,11 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ullim_protocol::codes;
+use ullim_protocol::position::Position;
 
 use crate::client::{Answer, CommandError, SubscribeOptions};
 use crate::event::{Event, GapReason};
 use crate::token::Token;
-use crate::wire::{Unsubscribed, Wanted};
+use crate::wire::{self, Standing, Unsubscribed, Wanted};
 use members::List;
 pub(super) use members::Listed;
 
@@ -37,7 +39,9 @@ struct Subscription {
     away_since: Option<u64>,
     /// Whether what the user knows of the members is complete.
     list: List,
-    waiting: Vec<Answer<()>>,
+    /// What was heard last, or where the channel stood; `None` for a live one.
+    position: Option<Position>,
+    waiting: Vec<Answer<Option<Position>>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -59,14 +63,16 @@ pub(super) struct Due {
     pub(super) token: Option<Token>,
     pub(super) presence: bool,
     events: bool,
+    /// Where to go on.
+    recover: Option<Position>,
 }
 
 /// What is to be done after a reply about a channel.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
     Nothing,
-    /// It stands; a gap, if there is one, is to be told.
-    Stands(Option<Event>),
+    /// It stands; these are to be told: a gap, or what was recovered.
+    Stands(Vec<Event>),
     Tell(Event),
     /// Nobody wants the subscription any more: unsubscribe.
     Abandon,
@@ -80,22 +86,29 @@ impl Due {
     /// As it is said to the node, with `token`.
     pub(super) fn wanted<'a>(&'a self, token: Option<&'a Arc<str>>) -> Wanted<'a> {
         let token = token.map(|token| &**token);
-        Wanted { channel: &self.channel, token, presence: self.presence, events: self.events }
+        let recover = self.recover.map(wire::Position);
+        Wanted { channel: &self.channel, token, presence: self.presence, events: self.events, recover }
     }
 }
 
 impl Subscriptions {
     /// The user wants `channel`. What is to be asked for now.
-    pub(super) fn want(&mut self, channel: &str, options: SubscribeOptions, answer: Answer<()>) -> Option<Due> {
+    pub(super) fn want(
+        &mut self,
+        channel: &str,
+        options: SubscribeOptions,
+        answer: Answer<Option<Position>>,
+    ) -> Option<Due> {
         if let Some(subscription) = self.channels.get_mut(channel) {
             if subscription.state == State::Standing {
-                let _ = answer.send(Ok(()));
+                let _ = answer.send(Ok(subscription.position));
             } else {
                 subscription.waiting.push(answer);
             }
             return None;
         }
         let subscription = Subscription {
+            position: options.since,
             options,
             state: State::Due,
             stood: false,
@@ -165,17 +178,18 @@ impl Subscriptions {
         let from = subscription.away_since?;
         // Until the reply nothing promises that all comes, so that the rest is a gap of its own.
         subscription.away_since = (subscription.state != State::Standing).then_some(now);
-        Some(Event::Gap { channel: channel.to_owned(), from, to: now.max(from), reason: GapReason::Disconnected })
+        let (channel, to) = (channel.to_owned(), now.max(from));
+        Some(Event::Gap { channel, from, to, reason: GapReason::Disconnected, position: None })
     }
 
     /// The node granted what command `id` asked for.
-    pub(super) fn granted(&mut self, channel: &str, id: u64, now: u64) -> Next {
+    pub(super) fn granted(&mut self, channel: &str, id: u64, now: u64, standing: Standing) -> Next {
         let Some(subscription) = self.asked_in(channel, id) else {
             return Next::Nothing;
         };
         let mut is_wanted = subscription.stood;
         for answer in subscription.waiting.drain(..) {
-            is_wanted |= answer.send(Ok(())).is_ok();
+            is_wanted |= answer.send(Ok(standing.position)).is_ok();
         }
         if !is_wanted {
             self.channels.remove(channel);
@@ -184,7 +198,9 @@ impl Subscriptions {
         subscription.state = State::Standing;
         subscription.stood = true;
         subscription.granted = now;
-        Next::Stands(self.gap(channel, now))
+        let told = subscription.stands(channel, standing);
+        // What was recovered, or is known to be lost, is not to be told as a gap as well.
+        Next::Stands(self.gap(channel, now).into_iter().chain(told).collect())
     }
 
     /// The node refused what command `id` asked for, or there was no token to ask with.
@@ -268,9 +284,9 @@ impl Subscription {
     }
 
     fn due(&self, channel: &str) -> Due {
-        let SubscribeOptions { presence, events, token } = &self.options;
+        let SubscribeOptions { presence, events, token, .. } = &self.options;
         // Who came and went while it did not stand was not told. Otherwise once is enough.
         let presence = if self.stood { *events } else { *presence };
-        Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events }
+        Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events, recover: self.position }
     }
 }

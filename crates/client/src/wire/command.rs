@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::position::Position;
 use crate::client::PublishOptions;
 use crate::data::Data;
 
@@ -44,6 +45,15 @@ pub(crate) enum Body<'a> {
     PresenceCount {
         channel: &'a str,
     },
+    History {
+        channel: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<Position>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+        #[serde(skip_serializing_if = "is_false")]
+        reverse: bool,
+    },
     Ping {},
 }
 
@@ -64,6 +74,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) presence: bool,
     #[serde(skip_serializing_if = "is_false")]
     pub(crate) events: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recover: Option<Position>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
@@ -84,6 +96,8 @@ pub(crate) struct Publish<'a> {
     echo: Option<bool>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
 }
 
 impl<'a> Publish<'a> {
@@ -93,7 +107,8 @@ impl<'a> Publish<'a> {
             Data::Text(text) => (None, Some(text.as_str()), None),
             Data::Binary(bytes) => (None, None, Some(STANDARD.encode(bytes))),
         };
-        Self { channel, data: json, text, b64, echo: (!options.echo).then_some(false), headers: &options.headers }
+        let echo = (!options.echo).then_some(false);
+        Self { channel, data: json, text, b64, echo, headers: &options.headers, id: options.id.as_deref() }
     }
 }
 
@@ -112,7 +127,7 @@ mod tests {
     }
 
     fn wanted(channel: &str) -> Wanted<'_> {
-        Wanted { channel, token: None, presence: false, events: false }
+        Wanted { channel, token: None, presence: false, events: false, recover: None }
     }
 
     #[test]
@@ -131,12 +146,14 @@ mod tests {
             encoded(Body::Subscribe(Subscribe::One(wanted("chat:42")))),
             r#"{"id":5,"subscribe":{"channel":"chat:42"}}"#
         );
-        let special = Wanted { channel: "b", token: Some("eyJ"), presence: true, events: true };
+        let recover = ullim_protocol::position::Position::parse("1763700000000000-41").map(Position);
+        let special = Wanted { channel: "b", token: Some("eyJ"), presence: true, events: true, recover };
         assert_eq!(
             encoded(Body::Subscribe(Subscribe::Many { channels: vec![wanted("a"), special] })),
             concat!(
                 r#"{"id":5,"subscribe":{"channels":[{"channel":"a"},"#,
-                r#"{"channel":"b","token":"eyJ","presence":true,"events":true}]}}"#
+                r#"{"channel":"b","token":"eyJ","presence":true,"events":true,"#,
+                r#""recover":{"epoch":"1763700000000000","offset":41}}]}}"#
             )
         );
         assert_eq!(encoded(Body::Unsubscribe { channel: "a" }), r#"{"id":5,"unsubscribe":{"channel":"a"}}"#);
@@ -148,6 +165,17 @@ mod tests {
         assert_eq!(presence(None, None), r#"{"id":5,"presence":{"channel":"a"}}"#);
         assert_eq!(presence(Some(7), Some("x")), r#"{"id":5,"presence":{"channel":"a","limit":7,"cursor":"x"}}"#);
         assert_eq!(encoded(Body::PresenceCount { channel: "a" }), r#"{"id":5,"presence_count":{"channel":"a"}}"#);
+    }
+
+    #[test]
+    fn questions_of_history_read_as_the_protocol_says() {
+        let since = ullim_protocol::position::Position::parse("5-10").map(Position);
+        let history = |since, limit, reverse| encoded(Body::History { channel: "a", since, limit, reverse });
+        assert_eq!(history(None, None, false), r#"{"id":5,"history":{"channel":"a"}}"#);
+        assert_eq!(
+            history(since, Some(50), true),
+            r#"{"id":5,"history":{"channel":"a","since":{"epoch":"5","offset":10},"limit":50,"reverse":true}}"#
+        );
     }
 
     #[test]
@@ -165,10 +193,11 @@ mod tests {
         );
         options.echo = false;
         options.headers.insert("trace".to_owned(), "1f".to_owned());
+        options.id = Some("once".to_owned());
         let text = Data::Text("hi".to_owned());
         assert_eq!(
             encoded(Body::Publish(Publish::new("c", &text, &options))),
-            r#"{"id":5,"publish":{"channel":"c","text":"hi","echo":false,"headers":{"trace":"1f"}}}"#
+            r#"{"id":5,"publish":{"channel":"c","text":"hi","echo":false,"headers":{"trace":"1f"},"id":"once"}}"#
         );
     }
 }

@@ -1,8 +1,13 @@
 //! Owns what a node says: replies and pushes.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
+use super::position::{self, Epoch, Offset};
 use super::published::Published;
+use ullim_protocol::position::Position;
+
 use crate::client::CommandError;
 use crate::data::Info;
 use crate::event::GapReason;
@@ -18,6 +23,8 @@ pub(crate) struct Message {
     pub(crate) subscribe: Option<Subscribed>,
     pub(crate) presence: Option<MembersPage>,
     pub(crate) presence_count: Option<Occupancy>,
+    pub(crate) publish: Option<Place>,
+    pub(crate) history: Option<History>,
     pub(crate) push: Option<Push>,
 }
 
@@ -66,20 +73,97 @@ pub(crate) struct Limits {
     pub(crate) subscriptions: Option<usize>,
 }
 
+/// Of one channel: its own fields. Of several: a list.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Subscribed {
-    /// Empty if one channel was asked for without a list.
+    /// Empty if one channel was asked for by itself.
     #[serde(default)]
-    pub(crate) channels: Vec<Outcome>,
-    /// Of the one channel.
-    pub(crate) presence: Option<MembersPage>,
+    channels: Vec<Outcome>,
+    presence: Option<MembersPage>,
+    recovered: Option<bool>,
+    epoch: Option<Epoch>,
+    offset: Option<Offset>,
+    #[serde(default)]
+    pubs: Vec<Published>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Outcome {
-    pub(crate) channel: String,
-    pub(crate) error: Option<Refusal>,
+struct Outcome {
+    channel: String,
+    error: Option<Refusal>,
+    presence: Option<MembersPage>,
+    recovered: Option<bool>,
+    epoch: Option<Epoch>,
+    offset: Option<Offset>,
+    #[serde(default)]
+    pubs: Vec<Published>,
+}
+
+/// A subscription that was granted.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
     pub(crate) presence: Option<MembersPage>,
+    /// Whether all that was missed is here; `None` if the node was not asked to recover.
+    pub(crate) recovered: Option<bool>,
+    /// Where the channel stands; `None` for a live one.
+    pub(crate) position: Option<Position>,
+    /// What was missed, or the latest.
+    pub(crate) publications: Vec<Published>,
+}
+
+impl Subscribed {
+    /// What became of `channels`, which were asked for together, by name. What is not there was granted.
+    pub(crate) fn outcomes(self, channels: &[String]) -> HashMap<String, Result<Standing, Refusal>> {
+        let Self { channels: outcomes, presence, recovered, epoch, offset, pubs } = self;
+        let position = position::whole(epoch, offset);
+        let only = Standing { presence, recovered, position, publications: pubs };
+        let only = match channels {
+            [channel] => Some((channel.clone(), Ok(only))),
+            _ => None,
+        };
+        let of = |outcome: Outcome| {
+            let Outcome { channel, error, presence, recovered, epoch, offset, pubs } = outcome;
+            let position = position::whole(epoch, offset);
+            let standing = Standing { presence, recovered, position, publications: pubs };
+            (channel, error.map_or(Ok(standing), Err))
+        };
+        only.into_iter().chain(outcomes.into_iter().map(of)).collect()
+    }
+}
+
+/// Where a publication stands; empty on a live channel.
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+pub(crate) struct Place {
+    epoch: Option<Epoch>,
+    offset: Option<Offset>,
+}
+
+impl Place {
+    pub(crate) fn position(self) -> Option<Position> {
+        position::whole(self.epoch, self.offset)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct History {
+    epoch: Epoch,
+    offset: Offset,
+    pubs: Vec<Published>,
+    #[serde(default)]
+    more: bool,
+}
+
+impl History {
+    /// What this client cannot read is left out, as the node leaves out what it cannot.
+    pub(crate) fn read(self) -> crate::history::History {
+        let position = Position { epoch: self.epoch.0, offset: self.offset.0 };
+        let read = |published: Published| {
+            let position = published.position(Some(position.epoch));
+            published.read(position).ok()
+        };
+        let publications = self.pubs.into_iter().filter_map(read).collect();
+        crate::history::History { position, publications, more: self.more }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +175,14 @@ pub(crate) struct Push {
     pub(crate) leave: Option<Leave>,
     pub(crate) gap: Option<Gap>,
     pub(crate) unsubscribed: Option<Unsubscribed>,
+    pub(crate) reconnect: Option<Reconnect>,
+}
+
+/// The node is about to end.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(crate) struct Reconnect {
+    /// When it closes this connection, in milliseconds.
+    pub(crate) delay: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,9 +201,16 @@ pub(crate) struct Gap {
     pub(crate) from: u64,
     pub(crate) to: u64,
     reason: String,
+    epoch: Option<Epoch>,
+    offset: Option<Offset>,
 }
 
 impl Gap {
+    /// Where the channel goes on.
+    pub(crate) fn position(&self) -> Option<Position> {
+        position::whole(self.epoch, self.offset)
+    }
+
     pub(crate) fn reason(self) -> GapReason {
         GapReason::from(self.reason)
     }

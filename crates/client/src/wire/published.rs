@@ -6,7 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use ullim_protocol::position::{self, Position};
 
+use super::position::{Epoch, Offset};
 use crate::data::Data;
 use crate::event::Publication;
 
@@ -20,6 +22,10 @@ pub(crate) struct Published {
     time: u64,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+    /// Where it is the epoch's first, and where positions are not those of a subscription.
+    epoch: Option<Epoch>,
+    /// On a recoverable channel.
+    offset: Option<Offset>,
 }
 
 fn present<'de, D: Deserializer<'de>>(source: D) -> Result<Option<Box<RawValue>>, D::Error> {
@@ -32,12 +38,17 @@ pub(crate) struct Undecodable {
     pub(crate) time: u64,
 }
 
-impl TryFrom<Published> for Publication {
-    type Error = Undecodable;
+impl Published {
+    /// Where it stands on a channel that was in `epoch`.
+    pub(crate) fn position(&self, epoch: Option<position::Epoch>) -> Option<Position> {
+        let epoch = self.epoch.map(|Epoch(epoch)| epoch).or(epoch)?;
+        self.offset.map(|Offset(offset)| Position { epoch, offset })
+    }
 
-    fn try_from(published: Published) -> Result<Self, Undecodable> {
-        let undecodable = Undecodable { time: published.time };
-        let data = match (published.data, published.text, published.b64) {
+    /// With the position that it was found to have.
+    pub(crate) fn read(self, position: Option<Position>) -> Result<Publication, Undecodable> {
+        let undecodable = Undecodable { time: self.time };
+        let data = match (self.data, self.text, self.b64) {
             (Some(value), None, None) => Data::Json(value),
             (None, Some(text), None) => Data::Text(text),
             (None, None, Some(encoded)) => match STANDARD.decode(encoded) {
@@ -46,7 +57,7 @@ impl TryFrom<Published> for Publication {
             },
             _ => return Err(undecodable),
         };
-        Ok(Self { data, time: published.time, headers: published.headers })
+        Ok(Publication { data, time: self.time, headers: self.headers, position })
     }
 }
 
@@ -58,7 +69,7 @@ mod tests {
     fn publication(fields: &str) -> Result<Publication, Undecodable> {
         let text = format!(r#"{{"push":{{"channel":"c","pub":{{{fields}"time":7}}}}}}"#);
         let push = Message::decode(&text).unwrap().push.unwrap();
-        push.publication.unwrap().try_into()
+        push.publication.unwrap().read(None)
     }
 
     #[test]

@@ -37,7 +37,7 @@ async fn publications_keep_their_kind() {
     ];
     for (body, data) in published {
         peer.send(json!({"push": {"channel": "c", "pub": body}})).await;
-        let publication = Publication { data, time: 1, headers: BTreeMap::new() };
+        let publication = Publication { data, time: 1, headers: BTreeMap::new(), position: None };
         let channel = "c".to_owned();
         assert_eq!(next(&mut events).await, Event::Publication { channel, publication });
     }
@@ -64,7 +64,7 @@ async fn gaps_come_in_their_place() {
     for (name, reason) in reasons {
         peer.send(json!({"push": {"channel": "c", "gap": {"from": 1, "to": 2, "reason": name}}})).await;
         peer.publish("c", name).await;
-        let gap = Event::Gap { channel: "c".to_owned(), from: 1, to: 2, reason };
+        let gap = Event::Gap { channel: "c".to_owned(), from: 1, to: 2, reason, position: None };
         assert_eq!(next(&mut events).await, gap);
         assert_eq!(text_of(next(&mut events).await), name);
     }
@@ -77,7 +77,7 @@ async fn a_publication_of_an_unknown_kind_is_a_gap() {
     let mut peer = server.session().await;
     subscribe(&client, &mut peer, "c").await;
     peer.send(json!({"push": {"channel": "c", "pub": {"cbor": "oA==", "time": 9}}})).await;
-    let gap = Event::Gap { channel: "c".to_owned(), from: 9, to: 9, reason: GapReason::Undecodable };
+    let gap = Event::Gap { channel: "c".to_owned(), from: 9, to: 9, reason: GapReason::Undecodable, position: None };
     assert_eq!(next(&mut events).await, gap);
 }
 

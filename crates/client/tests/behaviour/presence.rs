@@ -36,7 +36,7 @@ async fn a_subscription_tells_who_is_there_and_who_comes_and_goes() {
     let mut server = Server::start().await;
     let (client, mut events) = server.client();
     let mut peer = server.session().await;
-    let options = SubscribeOptions { presence: true, events: true, token: None };
+    let options = SubscribeOptions { presence: true, events: true, ..SubscribeOptions::default() };
     let anonymous = json!({"session": "s2", "since": 6, "new": 1});
     let reply = json!({"presence": {"members": [alice(), anonymous], "cursor": "next"}});
     let (outcome, said) = tokio::join!(client.subscribe_with("c", options), peer.answer("subscribe", reply));
@@ -114,7 +114,10 @@ async fn a_list_that_was_overtaken_by_a_gap_is_asked_for_again() {
     peer.publish("c", "after").await;
     for to in 1..=3 {
         let reason = GapReason::Overload;
-        assert_eq!(next(&mut events).await, Event::Gap { channel: "c".to_owned(), from: to, to, reason });
+        assert_eq!(
+            next(&mut events).await,
+            Event::Gap { channel: "c".to_owned(), from: to, to, reason, position: None }
+        );
     }
     assert!(sessions(&next(&mut events).await).is_empty());
     assert_eq!(text_of(next(&mut events).await), "after");

@@ -39,7 +39,7 @@ async fn subscriptions_are_renewed_and_the_gap_comes_first() {
     peer.publish("a", "new").await;
     for name in ["a", "b"] {
         match next(&mut events).await {
-            Event::Gap { channel, from, to, reason: GapReason::Disconnected } => {
+            Event::Gap { channel, from, to, reason: GapReason::Disconnected, position: None } => {
                 assert_eq!(channel, name);
                 assert!((before..=replied).contains(&from), "{before} {from} {replied}");
                 assert!((replied..=now()).contains(&to), "{replied} {to}");

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 
 use tokio::time::{interval, timeout};
 use ullim_auth::{ResumeKey, Verifier};
-use ullim_broker::PayloadRules;
+use ullim_broker::ChannelRules;
 use ullim_broker::memory::MemoryBroker;
 use ullim_hub::Namespaces;
 
@@ -15,13 +15,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 fn gateway(shards: usize) -> Gateway {
     let config = Config { listen: "127.0.0.1:0".parse().unwrap(), shards, ..Config::default() };
     let auth = ullim_auth::Config { anonymous: true, ..Default::default() };
-    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default()));
+    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), ChannelRules::default()));
     let setup = Setup {
         config: ullim_hub::Config::default(),
         namespaces: Arc::new(Namespaces::default()),
         verifier: Arc::new(Verifier::new(&auth).unwrap()),
         broker: broker.clone(),
-        presence: broker,
+        presence: broker.clone(),
+        history: broker,
         resume: Arc::new(ResumeKey::new(&auth).unwrap()),
     };
     Gateway::start(&config, 1 << 20, &setup, Pages::default()).unwrap()

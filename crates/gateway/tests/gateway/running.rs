@@ -10,7 +10,7 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256, RsaKeySize, date_time_y
 use tempfile::TempDir;
 use tokio::time::{interval, timeout};
 use ullim_auth::{Audience, ResumeKey, Verifier};
-use ullim_broker::PayloadRules;
+use ullim_broker::ChannelRules;
 use ullim_broker::memory::MemoryBroker;
 use ullim_gateway::{Config, Counters, Gateway, Pages, StartError};
 use ullim_hub::{NamespaceConfig, Namespaces, Setup};
@@ -128,13 +128,14 @@ impl Running {
 fn setup() -> Setup {
     let auth = ullim_auth::Config { anonymous: true, ..Default::default() };
     let anyone = NamespaceConfig { subscribe: Audience::Anyone, publish: Audience::Anyone, ..Default::default() };
-    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), PayloadRules::default()));
+    let broker = Arc::new(MemoryBroker::new(&ullim_broker::Config::default(), ChannelRules::default()));
     Setup {
         config: ullim_hub::Config::default(),
         namespaces: Arc::new(Namespaces(BTreeMap::from([("chat".to_owned(), anyone)]))),
         verifier: Arc::new(Verifier::new(&auth).unwrap()),
         broker: broker.clone(),
-        presence: broker,
+        presence: broker.clone(),
+        history: broker,
         resume: Arc::new(ResumeKey::new(&auth).unwrap()),
     }
 }

@@ -79,6 +79,7 @@ impl Fixture {
             verifier: Arc::new(tokens::FakeTokens::default()),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             presence: Arc::new(presence::FakePresence::default()),
+            history: Arc::clone(&broker) as _,
             resume: Arc::new(ResumeKey::new(&ullim_auth::Config::default()).unwrap()),
         };
         let transport = Transport { message_bytes: 1 << 16, close_timeout: Duration::from_secs(5) };
@@ -101,7 +102,7 @@ impl Fixture {
         self.say(self.connections[place], Command::Subscribe(Subscribe::plain(channel)));
         for asked in self.broker.take_asked() {
             if let Some(channel) = asked.strip_prefix("subscribe ") {
-                self.hub.relay(&[Relayed::Joined(ChannelName::parse(channel).unwrap())]);
+                self.hub.relay(&[Relayed::Joined(ChannelName::parse(channel).unwrap(), None)]);
             }
         }
     }
@@ -141,7 +142,7 @@ fn published(channel: &str) -> Relayed {
     let data = Data::Json(Bytes::from(format!("{{\"text\":\"{}\"}}", "x".repeat(89))));
     Relayed::Publication(Arc::new(Routed {
         channel: ChannelName::parse(channel).unwrap(),
-        publication: Publication { data, time: 1_700_000_000_000, headers: None },
+        publication: Publication { data, time: 1_700_000_000_000, headers: None, position: None },
         exclude: None,
         published: Window::at(0),
     }))

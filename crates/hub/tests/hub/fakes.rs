@@ -4,6 +4,8 @@
 mod broker;
 #[path = "fakes/client.rs"]
 mod client;
+#[path = "fakes/history.rs"]
+mod history;
 #[path = "fakes/lines.rs"]
 mod lines;
 #[path = "fakes/presence.rs"]
@@ -23,11 +25,13 @@ use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, T
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request, Subscribe};
 use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::position::Position;
 use ullim_protocol::presence::PresenceEvent;
 use ullim_protocol::publication::{Data, Publication};
 
 pub(crate) use broker::FakeBroker;
 pub(crate) use client::Client;
+pub(crate) use history::FakeHistory;
 pub(crate) use lines::Lines;
 pub(crate) use presence::FakePresence;
 pub(crate) use tokens::FakeTokens;
@@ -39,6 +43,7 @@ pub(crate) struct World {
     pub(crate) hub: Hub<Client, Lines>,
     pub(crate) broker: Arc<FakeBroker>,
     pub(crate) presence: Arc<FakePresence>,
+    pub(crate) history: Arc<FakeHistory>,
     pub(crate) tokens: Arc<FakeTokens>,
     pub(crate) lines: Lines,
     next_id: u64,
@@ -53,6 +58,7 @@ impl World {
     pub(crate) fn with(config: Config) -> Self {
         let broker = Arc::new(FakeBroker::default());
         let presence = Arc::new(FakePresence::default());
+        let history = Arc::new(FakeHistory::default());
         let tokens = Arc::new(FakeTokens::default());
         let auth = ullim_auth::Config { resume_ttl: Duration::from_secs(1000), ..Default::default() };
         let setup = Setup {
@@ -61,11 +67,12 @@ impl World {
             verifier: Arc::clone(&tokens) as _,
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             presence: Arc::clone(&presence) as Arc<dyn Presence>,
+            history: Arc::clone(&history) as _,
             resume: Arc::new(ResumeKey::new(&auth).unwrap()),
         };
         let lines = Lines::default();
         let hub = Hub::new(setup, ShardId(0), lines.clone(), TRANSPORT);
-        Self { hub, broker, presence, tokens, lines, next_id: 0, work: Vec::new() }
+        Self { hub, broker, presence, history, tokens, lines, next_id: 0, work: Vec::new() }
     }
 
     /// A connection that has not said connect.
@@ -146,6 +153,13 @@ impl World {
         }
     }
 
+    /// Ends what was taken from the hub before.
+    pub(crate) fn take_up(&mut self, work: Vec<Work>) {
+        for work in work {
+            self.hub.finished(work.into_future().now_or_never().unwrap());
+        }
+    }
+
     /// Ends all that is waited for, in order, and what comes of it.
     pub(crate) fn finish(&mut self) {
         loop {
@@ -169,16 +183,25 @@ pub(crate) fn name(channel: &str) -> ChannelName {
 }
 
 pub(crate) fn joined(channel: &str) -> Relayed {
-    Relayed::Joined(name(channel))
+    Relayed::Joined(name(channel), None)
+}
+
+pub(crate) fn at(position: &str) -> Position {
+    Position::parse(position).unwrap()
+}
+
+/// Subscribes with what the client has heard last.
+pub(crate) fn recover(channel: &str, position: &str) -> Command {
+    Command::Subscribe(Subscribe { recover: Some(at(position)), ..Subscribe::plain(channel) })
 }
 
 pub(crate) fn gap(channel: &str, from: u64, to: u64) -> Relayed {
-    Relayed::Gap(name(channel), Gap { from, to, reason: GapReason::BrokerLink })
+    Relayed::Gap(name(channel), Gap { from, to, reason: GapReason::BrokerLink, position: None })
 }
 
 pub(crate) fn published(channel: &str, text: &str) -> Relayed {
     let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
-    let publication = Publication { data, time: 0, headers: None };
+    let publication = Publication { data, time: 0, headers: None, position: None };
     Relayed::Publication(Arc::new(Routed {
         channel: name(channel),
         publication,
@@ -189,7 +212,7 @@ pub(crate) fn published(channel: &str, text: &str) -> Relayed {
 
 pub(crate) fn publish(channel: &str, text: &str) -> Command {
     let data = Data::Text(Bytes::copy_from_slice(text.as_bytes()));
-    Command::Publish(Publish { channel: channel.to_owned(), data, headers: None, echo: true })
+    Command::Publish(Publish { channel: channel.to_owned(), data, headers: None, echo: true, id: None })
 }
 
 pub(crate) fn subscribe(channel: &str) -> Command {
@@ -212,12 +235,16 @@ pub(crate) fn event(channel: &str, joined: bool, user: &str) -> Relayed {
 fn namespaces() -> Namespaces {
     let of = |subscribe, publish| NamespaceConfig { subscribe, publish, ..Default::default() };
     let open = of(Audience::Anyone, Audience::Anyone);
+    let kept = NamespaceConfig { recoverable: true, recover_limit: 10, ..open.clone() };
     Namespaces(BTreeMap::from([
         ("news".to_owned(), of(Audience::Anyone, Audience::Nobody)),
         ("users".to_owned(), of(Audience::User, Audience::Anyone)),
         ("own".to_owned(), of(Audience::Own, Audience::Own)),
         ("token".to_owned(), of(Audience::Token, Audience::Token)),
         ("nobody".to_owned(), of(Audience::Nobody, Audience::Nobody)),
+        ("orders".to_owned(), kept.clone()),
+        ("prices".to_owned(), NamespaceConfig { cache: true, ..kept.clone() }),
+        ("team".to_owned(), NamespaceConfig { presence: true, ..kept }),
         ("room".to_owned(), NamespaceConfig { presence: true, ..open.clone() }),
         ("hall".to_owned(), NamespaceConfig { presence: true, ..of(Audience::Own, Audience::Nobody) }),
         ("chat".to_owned(), open),

@@ -10,4 +10,6 @@ mod fanout;
 mod order;
 mod permission;
 mod presence;
+mod recovering;
+mod repair;
 mod time;

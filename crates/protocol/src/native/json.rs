@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, check, present};
-use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
+use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
+use crate::position::Position;
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Headers, Publication, utf8};
 
@@ -26,6 +27,7 @@ struct PublishBody<'a> {
     b64: Option<Cow<'a, str>>,
     headers: Option<BTreeMap<String, String>>,
     echo: Option<bool>,
+    id: Option<String>,
 }
 
 /// Reads one command.
@@ -49,7 +51,15 @@ impl PublishBody<'_> {
             let decoded = STANDARD.decode(b64.as_bytes());
             decoded.map(|bytes| Data::Binary(Bytes::from(bytes))).map_err(|_| "\"b64\" is not base64 with padding")
         });
-        Body { channel: self.channel, data, text: self.text, binary, headers: self.headers, echo: self.echo }
+        Body {
+            channel: self.channel,
+            data,
+            text: self.text,
+            binary,
+            headers: self.headers,
+            echo: self.echo,
+            id: self.id,
+        }
     }
 }
 
@@ -80,6 +90,11 @@ pub fn encode(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
             encode_push(push, out);
             text(out, "}}");
         }
+        Outgoing::Reconnect(delay) => {
+            text(out, "{\"push\":{\"reconnect\":{\"delay\":");
+            value(out, delay);
+            text(out, "}}}");
+        }
     }
 }
 
@@ -89,9 +104,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Refresh(refreshed) => encode_refreshed(refreshed, out),
         Reply::Subscribe(subscribed) => {
             text(out, "\"subscribe\":{");
-            if let Some(page) = &subscribed.presence {
-                encode_page(page, out);
-            }
+            encode_subscribed(subscribed, false, out);
             text(out, "}");
         }
         Reply::SubscribeMany(results) => {
@@ -100,12 +113,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
                 text(out, if index == 0 { "{\"channel\":" } else { ",{\"channel\":" });
                 value(out, channel);
                 match result {
-                    Ok(subscribed) => {
-                        if let Some(page) = &subscribed.presence {
-                            text(out, ",");
-                            encode_page(page, out);
-                        }
-                    }
+                    Ok(subscribed) => encode_subscribed(subscribed, true, out),
                     Err(refusal) => {
                         text(out, ",");
                         encode_refusal(refusal, out);
@@ -116,7 +124,18 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
             text(out, "]}");
         }
         Reply::Unsubscribe => text(out, "\"unsubscribe\":{}"),
-        Reply::Publish => text(out, "\"publish\":{}"),
+        Reply::Publish(None) => text(out, "\"publish\":{}"),
+        Reply::Publish(Some(position)) => {
+            text(out, "\"publish\":{");
+            encode_position(position, out);
+            text(out, "}");
+        }
+        Reply::History(HistoryPage { position, publications, more }) => {
+            text(out, "\"history\":{");
+            encode_position(position, out);
+            encode_publications(publications, true, out);
+            text(out, if *more { ",\"more\":true}" } else { "}" });
+        }
         Reply::Presence(page) => encode_page(page, out),
         Reply::PresenceCount(Occupancy { connections, users }) => {
             text(out, "\"presence_count\":{\"connections\":");
@@ -127,6 +146,51 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         }
         Reply::Ping => text(out, "\"ping\":{}"),
     }
+}
+
+/// The fields of a subscription that stands; `behind` another one.
+fn encode_subscribed(subscribed: &Subscribed, behind: bool, out: &mut Vec<u8>) {
+    let Subscribed { presence, position, recovered, publications } = subscribed;
+    let mut separate = behind;
+    let mut comma = |out: &mut Vec<u8>| {
+        if std::mem::replace(&mut separate, true) {
+            text(out, ",");
+        }
+    };
+    if let Some(recovered) = recovered {
+        comma(out);
+        text(out, if *recovered { "\"recovered\":true" } else { "\"recovered\":false" });
+    }
+    if let Some(position) = position {
+        comma(out);
+        encode_position(position, out);
+    }
+    if !publications.is_empty() {
+        // Never the first: only recoverable channels have any.
+        encode_publications(publications, false, out);
+    }
+    if let Some(page) = presence {
+        comma(out);
+        encode_page(page, out);
+    }
+}
+
+fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
+    text(out, "\"epoch\":\"");
+    value(out, &epoch.micros());
+    text(out, "\",\"offset\":");
+    value(out, offset);
+}
+
+/// The field `pubs`, behind another one.
+fn encode_publications(publications: &[Publication], with_epoch: bool, out: &mut Vec<u8>) {
+    text(out, ",\"pubs\":[");
+    for (index, publication) in publications.iter().enumerate() {
+        text(out, if index == 0 { "{" } else { ",{" });
+        encode_fields(publication, with_epoch, out);
+        text(out, "}");
+    }
+    text(out, "]");
 }
 
 fn encode_connected(connected: &Connected<'_>, out: &mut Vec<u8>) {
@@ -230,13 +294,17 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
             encode_info(info.as_ref(), out);
             text(out, "}");
         }
-        Push::Gap(Gap { from, to, reason }) => {
+        Push::Gap(Gap { from, to, reason, position }) => {
             text(out, "\"gap\":{\"from\":");
             value(out, from);
             text(out, ",\"to\":");
             value(out, to);
             text(out, ",\"reason\":");
             value(out, reason.name());
+            if let Some(position) = position {
+                text(out, ",");
+                encode_position(position, out);
+            }
             text(out, "}");
         }
         Push::Unsubscribed(code) => {
@@ -251,6 +319,21 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
 
 fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
     text(out, "\"pub\":{");
+    encode_fields(publication, false, out);
+    text(out, "}");
+}
+
+/// The epoch is told where it is new to whoever hears the channel, or where it is asked for.
+fn encode_fields(publication: &Publication, with_epoch: bool, out: &mut Vec<u8>) {
+    if let Some(position) = &publication.position {
+        if with_epoch || position.offset == 1 {
+            encode_position(position, out);
+        } else {
+            text(out, "\"offset\":");
+            value(out, &position.offset);
+        }
+        text(out, ",");
+    }
     match &publication.data {
         Data::Json(json) => {
             text(out, "\"data\":");
@@ -272,7 +355,6 @@ fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
     }
     text(out, ",\"time\":");
     value(out, &publication.time);
-    text(out, "}");
 }
 
 fn base64(out: &mut Vec<u8>, bytes: &[u8]) {

@@ -10,7 +10,8 @@ use serde_bytes::ByteBuf;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, present};
-use crate::outgoing::{Connected, FEATURES, Gap, Outgoing, Push, Refreshed, Reply};
+use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
+use crate::position::Position;
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Publication, utf8};
 
@@ -29,6 +30,7 @@ struct PublishBody {
     bin: Option<ByteBuf>,
     headers: Option<BTreeMap<String, String>>,
     echo: Option<bool>,
+    id: Option<String>,
 }
 
 /// Reads one command.
@@ -62,7 +64,15 @@ impl PublishBody {
             crate::json::check(&json).then_some(Data::Json(json)).ok_or("\"data\" is nested deeper than 127")
         });
         let binary = self.bin.map(|bytes| Ok(Data::Binary(Bytes::from(bytes.into_vec()))));
-        Body { channel: self.channel, data, text: self.text, binary, headers: self.headers, echo: self.echo }
+        Body {
+            channel: self.channel,
+            data,
+            text: self.text,
+            binary,
+            headers: self.headers,
+            echo: self.echo,
+            id: self.id,
+        }
     }
 }
 
@@ -91,6 +101,15 @@ pub fn encode(outgoing: &Outgoing<'_>, out: &mut Vec<u8>) {
             text(out, channel);
             encode_push(push, out);
         }
+        Outgoing::Reconnect(delay) => {
+            map(out, 1);
+            text(out, "push");
+            map(out, 1);
+            text(out, "reconnect");
+            map(out, 1);
+            text(out, "delay");
+            number(out, *delay);
+        }
     }
 }
 
@@ -104,10 +123,8 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::Refresh(refreshed) => encode_refreshed(refreshed, out),
         Reply::Subscribe(subscribed) => {
             text(out, "subscribe");
-            map(out, usize::from(subscribed.presence.is_some()));
-            if let Some(page) = &subscribed.presence {
-                encode_page(page, out);
-            }
+            map(out, fields_of(subscribed));
+            encode_subscribed(subscribed, out);
         }
         Reply::SubscribeMany(results) => {
             text(out, "subscribe");
@@ -115,19 +132,32 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
             text(out, "channels");
             array(out, results.len());
             for (channel, result) in *results {
-                let page = result.as_ref().map(|subscribed| subscribed.presence.as_ref());
-                map(out, 1 + usize::from(!matches!(page, Ok(None))));
+                map(out, 1 + result.as_ref().map_or(1, fields_of));
                 text(out, "channel");
                 text(out, channel);
-                match page {
-                    Ok(Some(page)) => encode_page(page, out),
-                    Ok(None) => {}
+                match result {
+                    Ok(subscribed) => encode_subscribed(subscribed, out),
                     Err(refusal) => encode_refusal(refusal, out),
                 }
             }
         }
         Reply::Unsubscribe => empty(out, "unsubscribe"),
-        Reply::Publish => empty(out, "publish"),
+        Reply::Publish(None) => empty(out, "publish"),
+        Reply::Publish(Some(position)) => {
+            text(out, "publish");
+            map(out, 2);
+            encode_position(position, out);
+        }
+        Reply::History(HistoryPage { position, publications, more }) => {
+            text(out, "history");
+            map(out, 3 + usize::from(*more));
+            encode_position(position, out);
+            encode_publications(publications, true, out);
+            if *more {
+                text(out, "more");
+                boolean(out, true);
+            }
+        }
         Reply::Presence(page) => encode_page(page, out),
         Reply::PresenceCount(Occupancy { connections, users }) => {
             text(out, "presence_count");
@@ -138,6 +168,47 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
             number(out, *users);
         }
         Reply::Ping => empty(out, "ping"),
+    }
+}
+
+/// How many fields [`encode_subscribed`] writes.
+fn fields_of(subscribed: &Subscribed) -> usize {
+    let Subscribed { presence, position, recovered, publications } = subscribed;
+    let single = [presence.is_some(), recovered.is_some(), !publications.is_empty()];
+    single.into_iter().filter(|is_there| *is_there).count() + if position.is_some() { 2 } else { 0 }
+}
+
+fn encode_subscribed(subscribed: &Subscribed, out: &mut Vec<u8>) {
+    let Subscribed { presence, position, recovered, publications } = subscribed;
+    if let Some(recovered) = recovered {
+        text(out, "recovered");
+        boolean(out, *recovered);
+    }
+    if let Some(position) = position {
+        encode_position(position, out);
+    }
+    if !publications.is_empty() {
+        encode_publications(publications, false, out);
+    }
+    if let Some(page) = presence {
+        encode_page(page, out);
+    }
+}
+
+/// Two fields.
+fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
+    text(out, "epoch");
+    text(out, &epoch.to_string());
+    text(out, "offset");
+    number(out, *offset);
+}
+
+/// The field `pubs`.
+fn encode_publications(publications: &[Publication], with_epoch: bool, out: &mut Vec<u8>) {
+    text(out, "pubs");
+    array(out, publications.len());
+    for publication in publications {
+        encode_fields(publication, with_epoch, out);
     }
 }
 
@@ -250,15 +321,18 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
             text(out, user);
             encode_info(info.as_ref(), out);
         }
-        Push::Gap(Gap { from, to, reason }) => {
+        Push::Gap(Gap { from, to, reason, position }) => {
             text(out, "gap");
-            map(out, 3);
+            map(out, if position.is_some() { 5 } else { 3 });
             text(out, "from");
             number(out, *from);
             text(out, "to");
             number(out, *to);
             text(out, "reason");
             text(out, reason.name());
+            if let Some(position) = position {
+                encode_position(position, out);
+            }
         }
         Push::Unsubscribed(code) => {
             text(out, "unsubscribed");
@@ -273,7 +347,23 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
 
 fn encode_publication(publication: &Publication, out: &mut Vec<u8>) {
     text(out, "pub");
-    map(out, 2 + usize::from(publication.headers.is_some()));
+    encode_fields(publication, false, out);
+}
+
+/// As a map. The epoch is told where it is new to whoever hears the channel, or where it is asked for.
+fn encode_fields(publication: &Publication, with_epoch: bool, out: &mut Vec<u8>) {
+    let position = publication.position.as_ref();
+    let epoch = position.filter(|position| with_epoch || position.offset == 1);
+    let optional = [publication.headers.is_some(), position.is_some(), epoch.is_some()];
+    map(out, 2 + optional.into_iter().filter(|is_there| *is_there).count());
+    match (epoch, position) {
+        (Some(position), _) => encode_position(position, out),
+        (None, Some(Position { offset, .. })) => {
+            text(out, "offset");
+            number(out, *offset);
+        }
+        (None, None) => {}
+    }
     match &publication.data {
         Data::Json(json) => {
             text(out, "data");

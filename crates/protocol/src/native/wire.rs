@@ -6,8 +6,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::codes;
-use crate::command::{Command, DecodeError, MembersOf, Publish, Refusal, Request, Subscribe};
+use crate::command::{
+    Command, DEFAULT_HISTORY, DecodeError, HistoryOf, MAX_HISTORY, MAX_PUBLICATION_ID, MembersOf, Publish, Refusal,
+    Request, Subscribe,
+};
 use crate::json::Object;
+use crate::position::{Epoch, MAX_NUMBER, Position};
 use crate::presence::{DEFAULT_PAGE, MAX_PAGE};
 use crate::publication::{Data, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 
@@ -15,7 +19,7 @@ use crate::publication::{Data, Headers, MAX_HEADER_BYTES, MAX_HEADERS};
 const MAX_ID: u64 = (1 << 53) - 1;
 
 /// The names of the commands, as an error lists them.
-const COMMANDS: &str = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, ping";
+const COMMANDS: &str = "connect, refresh, subscribe, unsubscribe, publish, presence, presence_count, history, ping";
 
 /// One message of a client. `B` is the body of a publication, which the encodings carry differently.
 #[derive(Deserialize)]
@@ -29,6 +33,7 @@ pub(super) struct Message<B> {
     publish: Option<Object<B>>,
     presence: Option<Object<PresenceBody>>,
     presence_count: Option<Object<Channel>>,
+    history: Option<Object<HistoryBody>>,
     ping: Option<Object<Ping>>,
 }
 
@@ -56,6 +61,7 @@ struct SubscribeBody {
     token: Option<String>,
     presence: Option<bool>,
     events: Option<bool>,
+    recover: Option<Object<PositionBody>>,
     channels: Option<Vec<Object<SubscribeItem>>>,
 }
 
@@ -65,6 +71,21 @@ struct SubscribeItem {
     token: Option<String>,
     presence: Option<bool>,
     events: Option<bool>,
+    recover: Option<Object<PositionBody>>,
+}
+
+#[derive(Deserialize)]
+struct PositionBody {
+    epoch: String,
+    offset: u64,
+}
+
+#[derive(Deserialize)]
+struct HistoryBody {
+    channel: String,
+    since: Option<Object<PositionBody>>,
+    limit: Option<u64>,
+    reverse: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +111,7 @@ pub(super) struct Body {
     pub(super) binary: Option<Result<Data, &'static str>>,
     pub(super) headers: Option<BTreeMap<String, String>>,
     pub(super) echo: Option<bool>,
+    pub(super) id: Option<String>,
 }
 
 /// A message that cannot be read at all. What the reader says of it may quote it at length: it is cut.
@@ -124,6 +146,7 @@ impl<B> Message<B> {
             self.publish.map(|Object(publish)| publish_of(body(publish))),
             self.presence.map(|Object(target)| presence(target)),
             self.presence_count.map(|Object(target)| Ok(Command::PresenceCount(target.channel))),
+            self.history.map(|Object(target)| history(target)),
             self.ping.map(|Object(Ping {})| Ok(Command::Ping)),
         ];
         let mut commands = commands.into_iter().flatten();
@@ -147,22 +170,46 @@ fn unknown_command(names: &[String]) -> Refusal {
 }
 
 fn subscribe(target: SubscribeBody) -> Result<Command, Refusal> {
-    let SubscribeBody { channel, token, presence, events, channels } = target;
+    let SubscribeBody { channel, token, presence, events, recover, channels } = target;
     match (channel, channels) {
         (Some(channel), None) => {
-            Ok(Command::Subscribe(SubscribeItem { channel, token, presence, events }.into_subscribe()))
+            let item = SubscribeItem { channel, token, presence, events, recover };
+            item.into_subscribe().map(Command::Subscribe)
         }
         (None, Some(channels)) => {
-            Ok(Command::SubscribeMany(channels.into_iter().map(|Object(item)| item.into_subscribe()).collect()))
+            let items = channels.into_iter().map(|Object(item)| item.into_subscribe());
+            items.collect::<Result<_, _>>().map(Command::SubscribeMany)
         }
         _ => Err(Refusal::new(&codes::BAD_MESSAGE, "subscribe needs either \"channel\" or \"channels\"")),
     }
 }
 
 impl SubscribeItem {
-    fn into_subscribe(self) -> Subscribe {
-        let Self { channel, token, presence, events } = self;
-        Subscribe { channel, token, presence: presence.unwrap_or(false), events: events.unwrap_or(false) }
+    fn into_subscribe(self) -> Result<Subscribe, Refusal> {
+        let Self { channel, token, presence, events, recover } = self;
+        let recover = recover.map(|Object(body)| body.into_position("recover")).transpose()?;
+        let (presence, events) = (presence.unwrap_or(false), events.unwrap_or(false));
+        Ok(Subscribe { channel, token, presence, events, recover })
+    }
+}
+
+impl PositionBody {
+    fn into_position(self, field: &str) -> Result<Position, Refusal> {
+        let epoch = Epoch::parse(&self.epoch).filter(|_| self.offset <= MAX_NUMBER);
+        epoch.map(|epoch| Position { epoch, offset: self.offset }).ok_or_else(|| {
+            let text = format!("\"{field}\" needs the \"epoch\" and \"offset\" of an earlier message, unchanged");
+            Refusal::new(&codes::BAD_MESSAGE, text)
+        })
+    }
+}
+
+fn history(target: HistoryBody) -> Result<Command, Refusal> {
+    let HistoryBody { channel, since, limit, reverse } = target;
+    let since = since.map(|Object(body)| body.into_position("since")).transpose()?;
+    let limit = limit.map_or(Some(DEFAULT_HISTORY), |limit| usize::try_from(limit).ok());
+    match limit.filter(|limit| (1..=MAX_HISTORY).contains(limit)) {
+        Some(limit) => Ok(Command::History(HistoryOf { channel, since, limit, reverse: reverse.unwrap_or(false) })),
+        None => Err(Refusal::new(&codes::BAD_MESSAGE, format!("\"limit\" is from 1 to {MAX_HISTORY}"))),
     }
 }
 
@@ -189,7 +236,12 @@ fn publish_of(body: Body) -> Result<Command, Refusal> {
         None => None,
         Some(entries) => Some(Headers::new(entries).ok_or_else(too_many_headers)?),
     };
-    Ok(Command::Publish(Publish { channel: body.channel, data, headers, echo: body.echo.unwrap_or(true) }))
+    if body.id.as_ref().is_some_and(|id| !(1..=MAX_PUBLICATION_ID).contains(&id.len())) {
+        let text = format!("the \"id\" of a publication has 1 to {MAX_PUBLICATION_ID} bytes");
+        return Err(Refusal::new(&codes::BAD_MESSAGE, text));
+    }
+    let echo = body.echo.unwrap_or(true);
+    Ok(Command::Publish(Publish { channel: body.channel, data, headers, echo, id: body.id }))
 }
 
 fn too_many_headers() -> Refusal {

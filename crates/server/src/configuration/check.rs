@@ -8,6 +8,7 @@ use ullim_api::config::MIN_KEY_BYTES;
 use ullim_auth::Verifier;
 use ullim_broker::MAX_SHARDS;
 use ullim_broker::config::Kind;
+use ullim_hub::config::{NamespaceConfig, SlowConsumer};
 use ullim_protocol::channel::ChannelName;
 
 use super::Settings;
@@ -96,7 +97,7 @@ fn internal(settings: &Settings, problems: &mut Vec<String>) {
 }
 
 fn limits(settings: &Settings, problems: &mut Vec<String>) {
-    let Settings { client, internal, auth, broker, hub, .. } = settings;
+    let Settings { client, internal, auth, broker, hub, drain, .. } = settings;
     let sizes = [
         ("client.header_bytes", client.header_bytes),
         ("client.message_bytes", client.message_bytes),
@@ -122,10 +123,12 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("internal.request_timeout", internal.request_timeout),
         ("broker.redis.ping_interval", broker.redis.ping_interval),
         ("broker.redis.ping_timeout", broker.redis.ping_timeout),
+        ("broker.redis.canary_interval", broker.redis.canary_interval),
         ("broker.redis.command_timeout", broker.redis.command_timeout),
         ("hub.connect_timeout", hub.connect_timeout),
         ("hub.ping_interval", hub.ping_interval),
         ("hub.subscribe_timeout", hub.subscribe_timeout),
+        ("drain.window", drain.window),
     ];
     let zero_sizes = sizes.iter().filter(|(_, size)| *size == 0).map(|(key, _)| key);
     problems.extend(zero_sizes.map(|key| format!("{key} must be more than 0")));
@@ -199,6 +202,7 @@ fn namespaces(settings: &Settings, problems: &mut Vec<String>) {
         if namespace.presence_grace > *SENSIBLE.end() {
             problems.push(format!("namespaces.{name}.presence_grace must be at most 1day"));
         }
+        history(name, namespace, problems);
         let problem = match ChannelName::parse(&format!("{name}:x")) {
             Err(error) => error.to_string(),
             Ok(_) if name.is_empty() => "a namespace needs a name".to_owned(),
@@ -206,5 +210,38 @@ fn namespaces(settings: &Settings, problems: &mut Vec<String>) {
             Ok(_) => continue,
         };
         problems.push(format!("namespaces.{name}: {problem}"));
+    }
+}
+
+/// The most publications that can be kept of a channel, or recovered at once.
+const MAX_KEPT: usize = 1_000_000;
+
+/// How long a history may outlive its last publication: from a second to a year.
+const KEPT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 60 * 60);
+
+fn history(name: &str, namespace: &NamespaceConfig, problems: &mut Vec<String>) {
+    let sizes = [("history_size", namespace.history_size), ("recover_limit", namespace.recover_limit)];
+    for (key, size) in sizes.into_iter().filter(|(_, size)| !(1..=MAX_KEPT).contains(size)) {
+        problems.push(format!("namespaces.{name}.{key} is {size}: it must be from 1 to {MAX_KEPT}"));
+    }
+    if !KEPT.contains(&namespace.history_ttl) {
+        problems.push(format!("namespaces.{name}.history_ttl must be from 1s to 365days"));
+    }
+    if namespace.cache && !namespace.recoverable {
+        problems.push(format!(
+            "namespaces.{name}.cache needs the history of a recoverable namespace: set namespaces.{name}.recoverable to \
+             true, or leave cache out"
+        ));
+    }
+    let drops = match namespace.slow_consumer {
+        SlowConsumer::Close => return,
+        SlowConsumer::DropOldest => "drop_oldest",
+        SlowConsumer::Latest => "latest",
+    };
+    if namespace.recoverable {
+        problems.push(format!(
+            "namespaces.{name}.slow_consumer is {drops:?}, which loses publications, but the namespace is recoverable, \
+             where none may be lost: set it to \"close\", or set namespaces.{name}.recoverable to false"
+        ));
     }
 }

@@ -228,7 +228,8 @@ fn what_cannot_work_is_refused() {
         (("auth.jwks.file", "/none.json"), "auth.jwks.file: No such file"),
         (("auth.keys.a.algorithm", "RS256"), "auth.keys.a: it takes one of public_key and file"),
         (("broker.redis.prefix", "a*"), "broker.redis: the prefix \"a*\" must have"),
-        (("broker.redis.url", "rediss://db"), "broker.redis: TLS"),
+        (("broker.redis.url", "unix:/db"), "broker.redis: unix sockets"),
+        (("broker.redis.cluster", "db"), "broker.redis: \"db\" is not a server like host:port"),
         (("client.message_bytes", "0"), "client.message_bytes must be more than 0"),
         (("hub.ping_interval", "0s"), "hub.ping_interval must be from 1ms to 1day"),
         (("broker.redis.cooldown", "18446744073709551615s"), "broker.redis.cooldown must be at most"),
@@ -247,6 +248,12 @@ fn what_cannot_work_is_refused() {
         (("internal.request_timeout", "0s"), "internal.request_timeout must be from 1ms to 1day"),
         (("namespaces.a:b.payload", "text"), "namespaces.a:b: a namespace's name ends"),
         (("namespaces.$a.payload", "text"), "namespaces.$a: channel names that begin"),
+        (("namespaces.a.history_size", "0"), "namespaces.a.history_size is 0: it must be from 1 to 1000000"),
+        (("namespaces.a.history_size", "1000001"), "namespaces.a.history_size is 1000001"),
+        (("namespaces.a.recover_limit", "0"), "namespaces.a.recover_limit is 0: it must be from 1 to 1000000"),
+        (("namespaces.a.history_ttl", "999ms"), "namespaces.a.history_ttl must be from 1s to 365days"),
+        (("namespaces.a.cache", "true"), "namespaces.a.cache needs the history of a recoverable namespace: set"),
+        (("drain.window", "0s"), "drain.window must be from 1ms to 1day"),
         (("log.level", "x=y=z"), "log.level: "),
     ];
     for (flag, expected) in cases {
@@ -254,6 +261,26 @@ fn what_cannot_work_is_refused() {
         layers.flags = pairs(&[flag]);
         let found = problems(&layers);
         assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}\nis not\n{expected}");
+    }
+}
+
+#[test]
+fn what_may_lose_nothing_drops_nothing() {
+    for (policy, recoverable, is_good) in [
+        ("close", "true", true),
+        ("drop_oldest", "true", false),
+        ("latest", "true", false),
+        ("drop_oldest", "false", true),
+        ("latest", "false", true),
+    ] {
+        let mut layers = fixture("good.toml");
+        layers.flags =
+            pairs(&[("namespaces.chat.slow_consumer", policy), ("namespaces.chat.recoverable", recoverable)]);
+        let found = load(&layers).map_or_else(|problems| problems.0, |_| Vec::new());
+        assert_eq!(found.is_empty(), is_good, "{policy} {recoverable}: {found:?}");
+        let says_what_to_do =
+            |problem: &String| problem.contains("set it to \"close\", or set namespaces.chat.recoverable");
+        assert!(found.iter().all(says_what_to_do), "{found:?}");
     }
 }
 

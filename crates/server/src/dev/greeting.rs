@@ -43,7 +43,10 @@ impl Greeting {
         let redis = self.redis.as_ref().map(|(url, prefix)| {
             // The password is not printed: terminals are kept and shared.
             let url = quoted(&redacted(url));
-            format!("\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:lobby}}' '{{\"text\":\"hello\"}}'\n")
+            format!(
+                "\n  redis-cli -u {url} PUBLISH '{prefix}:{{chat:lobby}}' '{{\"text\":\"hello\"}}'\n  \
+                 redis-cli -u {url} FCALL ullim_publish 1 '{prefix}:{{orders:7}}' '{{\"n\":1}}'\n"
+            )
         });
         format!(
             r#"Ullim {state}, FOR DEVELOPMENT ONLY: its secrets are public.
@@ -51,7 +54,8 @@ impl Greeting {
   page      http://{client}/   (open it in two tabs)
   clients   ws://{client}/ws
   internal  http://{internal}/health/ready, /metrics, /api/publish
-  channels  chat:… and names without ":" (anyone subscribes and publishes), news:… (only backends publish)
+  channels  chat:… and names without ":" (anyone subscribes and publishes), news:… (only backends publish),
+            orders:… (as chat, but recoverable: whoever was away gets what was said meanwhile)
   token     for the user "dev", 30 days:
   {token}
 
@@ -59,6 +63,11 @@ Hear and say something, on the page or in two other terminals:
 
   {program} sub chat:lobby news:1{url}
   {program} pub chat:lobby '{{"text":"hello"}}'{url}
+
+Miss something and get it all the same: end the first of these, publish more, start it with what it printed last:
+
+  {program} sub orders:7{url}
+  {program} pub orders:7 '{{"n":1}}'{url}
 
 Publish as a backend:
 
@@ -111,6 +120,8 @@ mod tests {
             "  target/release/ullim sub chat:lobby news:1 --url ws://127.0.0.1:4000/ws",
             "  target/release/ullim pub chat:lobby '{\"text\":\"hello\"}' --url ws://127.0.0.1:4000/ws",
             "  redis-cli -u 'redis://***@a host' PUBLISH 'ullim:{chat:lobby}' '{\"text\":\"hello\"}'",
+            "  redis-cli -u 'redis://***@a host' FCALL ullim_publish 1 'ullim:{orders:7}' '{\"n\":1}'",
+            "  target/release/ullim sub orders:7 --url ws://127.0.0.1:4000/ws",
         ] {
             assert!(human.lines().any(|found| found == line), "{human}");
         }

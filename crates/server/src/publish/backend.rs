@@ -1,15 +1,19 @@
 //! Publishing through Redis, as a backend does.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
 use ullim_broker::config::{Config, Kind, RedisConfig};
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker as _, PayloadRules, PublishRequest, Status};
+use ullim_broker::{Answer, Broker as _, ChannelRules, PublishRequest, Status};
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::publication::Data;
 
+use crate::cli;
+use crate::configuration;
 use crate::failure::Failure;
 
 /// How long Redis may take to be reached.
@@ -21,10 +25,18 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Backend(Arc<RedisBroker>);
 
 impl Backend {
-    pub(super) async fn connect(url: String, prefix: String) -> Result<Self, Failure> {
+    /// `file` is the nodes' configuration. Without it all channels are taken for live ones.
+    pub(super) async fn connect(url: String, prefix: String, file: Option<PathBuf>) -> Result<Self, Failure> {
+        let rules = match file {
+            Some(_) => {
+                let loaded = configuration::load(&cli::file_and_environment(file, Vec::new()))?;
+                loaded.settings.namespaces.channel_rules()
+            }
+            None => ChannelRules::default(),
+        };
         let redis = RedisConfig { url, prefix, ..RedisConfig::default() };
         let config = Config { kind: Kind::Redis, redis, ..Config::default() };
-        let broker = RedisBroker::start(&config, PayloadRules::default()).map_err(Failure::usage)?;
+        let broker = RedisBroker::start(&config, rules).map_err(Failure::usage)?;
         let up = async {
             while broker.status() != Status::Up {
                 tokio::time::sleep(POLL_INTERVAL).await;
@@ -35,12 +47,16 @@ impl Backend {
         Ok(Self(broker))
     }
 
-    pub(super) async fn publish(&self, channel: ChannelName, data: Data) -> anyhow::Result<()> {
-        let answer = self.0.publish(PublishRequest { channel, data, headers: None, exclude: None });
-        match answer {
+    pub(super) async fn publish(
+        &self,
+        channel: ChannelName,
+        data: Data,
+        id: Option<String>,
+    ) -> anyhow::Result<Option<Position>> {
+        let answer = self.0.publish(PublishRequest { channel, data, headers: None, exclude: None, id });
+        Ok(match answer {
             Answer::Ready(result) => result?,
             Answer::Pending(later) => later.await?,
-        }
-        Ok(())
+        })
     }
 }

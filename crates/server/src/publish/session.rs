@@ -2,14 +2,14 @@
 
 use anyhow::{Context as _, anyhow};
 use serde_json::value::RawValue;
-use ullim_client::{Client, Event, Events, connect};
+use ullim_client::{Client, Event, Events, Position, PublishOptions, connect};
 use ullim_protocol::publication::Data;
 
 use crate::cli::Server;
 use crate::failure::Failure;
 
 /// A session with a node.
-pub(super) struct Session {
+pub(crate) struct Session {
     client: Client,
     /// It ends when they are gone too.
     _events: Events,
@@ -17,7 +17,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Fails where the first attempt does.
-    pub(super) async fn connect(server: Server) -> Result<Self, Failure> {
+    pub(crate) async fn connect(server: Server) -> Result<Self, Failure> {
         let (client, mut events) = connect(server.config()).map_err(Failure::usage)?;
         loop {
             match events.next().await {
@@ -31,8 +31,19 @@ impl Session {
         }
     }
 
-    pub(super) async fn publish(&self, channel: &str, data: Data) -> anyhow::Result<()> {
-        Ok(self.client.publish(channel, for_client(data)?).await?)
+    pub(super) async fn publish(
+        &self,
+        channel: &str,
+        data: Data,
+        id: Option<String>,
+    ) -> anyhow::Result<Option<Position>> {
+        let options = PublishOptions { id, ..PublishOptions::default() };
+        Ok(self.client.publish_with(channel, for_client(data)?, options).await?)
+    }
+
+    /// What else a client can ask for.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use ullim_client::{Data, Event, GapReason, Info, Member, MembersPage, Publication};
+use ullim_client::{Data, Event, GapReason, Info, Member, MembersPage, Position, Publication};
 
 /// The line for `event`.
-pub(super) fn of(event: &Event, json: bool) -> String {
+pub(crate) fn of(event: &Event, json: bool) -> String {
     match event {
         Event::Publication { channel, publication } if json => publication_for_programs(channel, publication),
         event if json => for_programs(event).to_string(),
@@ -17,8 +17,18 @@ pub(super) fn of(event: &Event, json: bool) -> String {
 }
 
 /// The line for a subscription that stands.
-pub(super) fn subscribed(channel: &str) -> String {
-    json!({"event": "subscribed", "channel": channel}).to_string()
+pub(super) fn subscribed(channel: &str, position: Option<Position>) -> String {
+    let mut line = json!({"event": "subscribed", "channel": channel});
+    place(&mut line, position);
+    line.to_string()
+}
+
+/// Adds where the channel is, if it is recoverable.
+fn place(line: &mut Value, position: Option<Position>) {
+    if let Some(Position { epoch, offset }) = position {
+        line["epoch"] = epoch.to_string().into();
+        line["offset"] = offset.into();
+    }
 }
 
 /// Nothing that others wrote can move the cursor.
@@ -34,14 +44,25 @@ fn for_people(event: &Event) -> String {
             Some(pause) => format!("disconnected: {reason}; next attempt in {} ms", pause.as_millis()),
             None => format!("disconnected: {reason}"),
         },
-        Event::Publication { channel, publication } => match &publication.data {
-            Data::Json(value) => format!("{channel} {}", value.get()),
-            Data::Text(text) => format!("{channel} {text}"),
-            Data::Binary(bytes) => format!("{channel} {}", STANDARD.encode(bytes)),
-        },
-        Event::Gap { channel, from, to, reason } => {
-            format!("{channel}: messages from {from} to {to} may be missing ({})", reason_name(reason))
+        Event::Publication { channel, publication } => {
+            let place = publication.position.map_or_else(String::new, |position| format!(" #{}", position.offset));
+            match &publication.data {
+                Data::Json(value) => format!("{channel}{place} {}", value.get()),
+                Data::Text(text) => format!("{channel}{place} {text}"),
+                Data::Binary(bytes) => format!("{channel}{place} {}", STANDARD.encode(bytes)),
+            }
         }
+        Event::Gap { channel, from, to, reason, position } => {
+            let place = position.map_or_else(String::new, |position| format!("; it goes on behind {position}"));
+            format!("{channel}: messages from {from} to {to} may be missing ({}){place}", reason_name(reason))
+        }
+        Event::Recovered { channel, since, position } => {
+            format!("{channel}: goes on behind {since}, where it was left; it stands at {position}")
+        }
+        Event::NotRecovered { channel, since, position } => match position {
+            Some(position) => format!("{channel}: what was said behind {since}, up to {position}, cannot be recovered"),
+            None => format!("{channel}: what was said behind {since} cannot be recovered: nothing is kept"),
+        },
         Event::Members { channel, page } => members_for_people(channel, page),
         Event::Joined { channel, user, info: Some(info) } => format!("{channel}: {user} came: {}", info.as_str()),
         Event::Joined { channel, user, info: None } => format!("{channel}: {user} came"),
@@ -68,9 +89,21 @@ fn for_programs(event: &Event) -> Value {
             json!({"event": "state", "state": "disconnected", "code": code, "reason": reason, "retry_in": retry_in})
         }
         Event::Publication { channel, .. } => json!({"channel": channel}),
-        Event::Gap { channel, from, to, reason } => {
+        Event::Gap { channel, from, to, reason, position } => {
             let reason = reason_name(reason);
-            json!({"event": "gap", "channel": channel, "from": from, "to": to, "reason": reason})
+            let mut line = json!({"event": "gap", "channel": channel, "from": from, "to": to, "reason": reason});
+            place(&mut line, *position);
+            line
+        }
+        Event::Recovered { channel, since, position } => {
+            let mut line = json!({"event": "recovered", "channel": channel, "since": since.to_string()});
+            place(&mut line, Some(*position));
+            line
+        }
+        Event::NotRecovered { channel, since, position } => {
+            let mut line = json!({"event": "not_recovered", "channel": channel, "since": since.to_string()});
+            place(&mut line, *position);
+            line
         }
         Event::Members { channel, page } => {
             let members: Vec<_> = page.members.iter().map(member_for_programs).collect();
@@ -122,7 +155,11 @@ fn publication_for_programs(channel: &str, publication: &Publication) -> String 
         true => String::new(),
         false => format!(",\"headers\":{}", json!(publication.headers)),
     };
-    format!("{{\"channel\":{channel},{data},\"time\":{}{headers}}}", publication.time)
+    let place = match publication.position {
+        Some(Position { epoch, offset }) => format!("\"epoch\":\"{epoch}\",\"offset\":{offset},"),
+        None => String::new(),
+    };
+    format!("{{\"channel\":{channel},{place}{data},\"time\":{}{headers}}}", publication.time)
 }
 
 fn reason_name(reason: &GapReason) -> &str {
@@ -131,6 +168,8 @@ fn reason_name(reason: &GapReason) -> &str {
         GapReason::Overload => "overload",
         GapReason::Undecodable => "undecodable",
         GapReason::Presence => "presence",
+        GapReason::History => "history",
+        GapReason::SlowConsumer => "slow_consumer",
         GapReason::Disconnected => "disconnected",
         GapReason::Other(name) => name,
     }
@@ -142,7 +181,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn published(data: Data, headers: BTreeMap<String, String>) -> Event {
-        Event::Publication { channel: "a".to_owned(), publication: Publication { data, time: 5, headers } }
+        let publication = Publication { data, time: 5, headers, position: None };
+        Event::Publication { channel: "a".to_owned(), publication }
     }
 
     fn text(text: &str) -> Event {
@@ -168,9 +208,35 @@ mod tests {
 
     #[test]
     fn a_gap_is_an_event_of_its_own() {
-        let gap = Event::Gap { channel: "a".to_owned(), from: 1, to: 2, reason: GapReason::BrokerLink };
+        let (channel, reason) = ("a".to_owned(), GapReason::BrokerLink);
+        let gap = Event::Gap { channel, from: 1, to: 2, reason, position: None };
         assert_eq!(of(&gap, true), r#"{"event":"gap","channel":"a","from":1,"to":2,"reason":"broker_link"}"#);
         assert_eq!(of(&gap, false), "a: messages from 1 to 2 may be missing (broker_link)");
+    }
+
+    #[test]
+    fn where_a_recoverable_channel_is_is_printed() {
+        let at = |text| Position::parse(text).unwrap();
+        let publication = Publication {
+            data: Data::Text("x".to_owned()),
+            time: 5,
+            headers: BTreeMap::new(),
+            position: Some(at("9-42")),
+        };
+        let published = Event::Publication { channel: "a".to_owned(), publication };
+        assert_eq!(of(&published, false), "a #42 x");
+        assert_eq!(of(&published, true), r#"{"channel":"a","epoch":"9","offset":42,"text":"x","time":5}"#);
+        let recovered = Event::Recovered { channel: "a".to_owned(), since: at("9-1"), position: at("9-3") };
+        let expected = r#"{"event":"recovered","channel":"a","since":"9-1","epoch":"9","offset":3}"#;
+        assert_eq!(of(&recovered, true), expected);
+        let position = Some(at("9-3"));
+        let not = Event::NotRecovered { channel: "a".to_owned(), since: at("8-1"), position };
+        assert_eq!(of(&not, false), "a: what was said behind 8-1, up to 9-3, cannot be recovered");
+        let gap = Event::Gap { channel: "a".to_owned(), from: 1, to: 2, reason: GapReason::History, position };
+        let expected = r#"{"event":"gap","channel":"a","from":1,"to":2,"reason":"history","epoch":"9","offset":3}"#;
+        assert_eq!(of(&gap, true), expected);
+        let expected = r#"{"event":"subscribed","channel":"a","epoch":"9","offset":3}"#;
+        assert_eq!(subscribed("a", position), expected);
     }
 
     #[test]

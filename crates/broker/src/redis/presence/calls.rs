@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, Value};
 
 use crate::redis::Shared;
 use crate::redis::address::WireNames;
+use crate::redis::commands::Commands;
 
 /// The link cannot go on, and why.
 #[derive(Debug)]
@@ -51,36 +51,35 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// Sends one command.
 pub(super) async fn one<T: FromRedisValue>(
     shared: &Shared,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     command: &Cmd,
 ) -> Result<Result<T, Refusal>, Broken> {
-    let answer: RedisResult<T> = command.query_async(connection).await;
-    match answer {
-        Ok(value) => Ok(Ok(value)),
-        Err(error) => judge(shared, &error).map(Err),
-    }
+    let answer = connection.one(command).await;
+    judged(shared, answer)
 }
 
 /// Sends commands together. As many answers as commands.
 pub(super) async fn all<T: FromRedisValue>(
     shared: &Shared,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     mut commands: Pipeline,
 ) -> Result<Vec<Result<T, Refusal>>, Broken> {
     if commands.is_empty() {
         return Ok(Vec::new());
     }
     commands.ignore_errors();
-    let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(connection).await;
-    let answers = answers.map_err(|error| Broken(error.to_string()))?;
-    let judged = answers.into_iter().map(|answer| match answer {
+    let answers = connection.all(&commands).await.map_err(|error| Broken(error.to_string()))?;
+    answers.into_iter().map(|answer| judged(shared, answer)).collect()
+}
+
+fn judged<T: FromRedisValue>(shared: &Shared, answer: RedisResult<Value>) -> Result<Result<T, Refusal>, Broken> {
+    match answer {
         Ok(value) => match redis::from_redis_value(value) {
             Ok(value) => Ok(Ok(value)),
             Err(error) => Ok(Err(Refusal::Said(error.to_string()))),
         },
         Err(error) => judge(shared, &error).map(Err),
-    });
-    judged.collect()
+    }
 }
 
 fn judge(shared: &Shared, error: &RedisError) -> Result<Refusal, Broken> {

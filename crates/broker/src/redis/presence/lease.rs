@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use redis::Value;
-use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::calls::{self, Broken, Refusal};
 use super::{forgotten, library};
 use crate::redis::Shared;
+use crate::redis::commands::Commands;
 
 /// How long a node that does not renew counts as alive.
 pub(super) const LEASE: Duration = Duration::from_secs(4);
@@ -39,14 +39,14 @@ const LOST: u8 = 3;
 
 impl Lease {
     /// Renews for the first time on a link. All that this node wants of Redis has to be verified then.
-    pub(super) async fn begin(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<Self, Broken> {
+    pub(super) async fn begin(shared: &Shared, connection: &mut Commands) -> Result<Self, Broken> {
         let mut lease = Self { steady_since: Instant::now(), replication: String::new() };
         lease.renew(shared, connection).await?;
         Ok(lease)
     }
 
     /// Renews until the link breaks.
-    pub(super) async fn keep(mut self, shared: &Shared, mut connection: MultiplexedConnection) -> Broken {
+    pub(super) async fn keep(mut self, shared: &Shared, mut connection: Commands) -> Broken {
         let mut tick = interval(RENEWAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
@@ -60,7 +60,7 @@ impl Lease {
     }
 
     /// Ends the lease if this node has left nothing behind. Else it lapses: who is away has to be found by others.
-    pub(super) async fn give_back(shared: &Shared, mut connection: MultiplexedConnection) -> Result<(), Broken> {
+    pub(super) async fn give_back(shared: &Shared, mut connection: Commands) -> Result<(), Broken> {
         let node = shared.keeper.node();
         let mut scan = redis::cmd("SSCAN");
         scan.arg(shared.names.node_channels(&node)).arg(0).arg("COUNT").arg(1);
@@ -73,13 +73,14 @@ impl Lease {
         Ok(())
     }
 
-    async fn renew(&mut self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
+    async fn renew(&mut self, shared: &Shared, connection: &mut Commands) -> Result<(), Broken> {
         let asked = Instant::now();
         let (state, replication, revision, stale, time) = self.ask(shared, connection).await?;
         let restored = replication != self.replication;
-        let is_other_history = shared.keeper.is_other_history(&replication);
+        // In a Cluster it is one of several histories, which are looked at together.
+        let is_other_history = shared.keeper.is_other_history(&replication) && !shared.place.is_sharded();
         if state == LOST || is_other_history {
-            forgotten::tell(shared, asked);
+            forgotten::tell(shared, asked, |_| true);
         }
         self.replication = replication;
         match state {
@@ -107,7 +108,7 @@ impl Lease {
         Ok(())
     }
 
-    async fn ask(&self, shared: &Shared, connection: &mut MultiplexedConnection) -> Result<Renewed, Broken> {
+    async fn ask(&self, shared: &Shared, connection: &mut Commands) -> Result<Renewed, Broken> {
         loop {
             let name = shared.keeper.name();
             let mut call = calls::on_nodes(&shared.names, "ullim_renew");

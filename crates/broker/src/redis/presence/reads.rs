@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, FromRedisValue, Pipeline};
 use tokio::time::{Instant, timeout};
 use ullim_protocol::channel::ChannelName;
@@ -12,6 +11,7 @@ use ullim_protocol::presence::{MAX_PAGE, MembersPage, Occupancy};
 use super::calls::{self, Refusal};
 use super::entry;
 use crate::redis::Shared;
+use crate::redis::commands::Commands;
 use crate::{ChannelsPage, ChannelsRequest, PageRequest, PresenceError, PublishError};
 
 /// How long a list of all channels is good for.
@@ -25,7 +25,7 @@ pub(super) struct Listed {
 }
 
 /// The link, once it stands.
-async fn link(shared: &Shared) -> Result<MultiplexedConnection, PresenceError> {
+async fn link(shared: &Shared) -> Result<Commands, PresenceError> {
     let mut link = shared.keeper.link.subscribe();
     let standing = link.wait_for(Option::is_some).await;
     standing.ok().and_then(|link| link.clone()).ok_or(PresenceError::Unavailable)
@@ -112,20 +112,25 @@ async fn list(shared: &Shared) -> Result<Arc<[ChannelName]>, PublishError> {
     if let Some(listed) = listed.as_ref().filter(|listed| listed.at.elapsed() < LIST_FOR) {
         return Ok(Arc::clone(&listed.channels));
     }
-    let mut link = link(shared).await.map_err(|_| PublishError::Unreachable)?;
+    let link = link(shared).await.map_err(|_| PublishError::Unreachable)?;
     let mut command = Cmd::new();
-    command.arg("PUBSUB").arg("CHANNELS").arg(shared.names.pattern());
+    let kind = if shared.place.is_sharded() { "SHARDCHANNELS" } else { "CHANNELS" };
+    command.arg("PUBSUB").arg(kind).arg(shared.names.pattern());
     let at = Instant::now();
-    let names = match calls::one::<Vec<Vec<u8>>>(shared, &mut link, &command).await {
-        Ok(Ok(names)) => names,
-        Ok(Err(Refusal::Said(reason))) => return Err(PublishError::Refused(reason)),
-        Ok(Err(Refusal::Unknown)) | Err(_) => return Err(PublishError::Unreachable),
-    };
+    let mut names = Vec::new();
+    for (mut master, _) in link.masters() {
+        match calls::one::<Vec<Vec<u8>>>(shared, &mut master, &command).await {
+            Ok(Ok(some)) => names.extend(some),
+            Ok(Err(Refusal::Said(reason))) => return Err(PublishError::Refused(reason)),
+            Ok(Err(Refusal::Unknown)) | Err(_) => return Err(PublishError::Unreachable),
+        }
+    }
     let mut channels: Vec<ChannelName> = names
         .iter()
         .filter_map(|name| shared.names.read(name).and_then(|name| ChannelName::parse(name).ok()))
         .collect();
     channels.sort_unstable();
+    channels.dedup();
     let channels: Arc<[ChannelName]> = channels.into();
     *listed = Some(Listed { at, channels: Arc::clone(&channels) });
     Ok(channels)

@@ -7,6 +7,9 @@
 -- To be raised with every change; newer revisions must understand the arguments of older ones.
 local REVISION = 2
 
+-- How events are published. In a Cluster it is 'spublish': a node writes that in here when it loads this.
+local PUBLISH = 'publish'
+
 -- The most bytes of an entry, and of a user's name, that are looked at.
 local MAX_ENTRY = 16384
 local MAX_USER = 512
@@ -25,7 +28,7 @@ local LEFT = '\137ULLIM\r\n\1\129\0\1\1\133\0\1\2\0'
 -- What the functions call.
 local RIGHTS = {
   'hget', 'hset', 'hsetnx', 'hdel', 'hlen', 'hgetall', 'hscan', 'sadd', 'srem', 'sscan', 'del',
-  'zadd', 'zrem', 'zcard', 'zrange', 'zrangebyscore', 'publish', 'time', 'info'
+  'zadd', 'zrem', 'zcard', 'zrange', 'zrangebyscore', PUBLISH, 'time', 'info'
 }
 
 local function text(number)
@@ -59,7 +62,7 @@ local function check(keys, channel)
   redis.call('HLEN', keys[1])
   redis.call('HLEN', keys[2])
   redis.call('ZCARD', keys[3])
-  if not redis.acl_check_cmd('publish', channel, '') then
+  if not redis.acl_check_cmd(PUBLISH, channel, '') then
     error({ err = 'NOPERM this user may not publish on ' .. channel })
   end
 end
@@ -84,7 +87,7 @@ local function read(session, value)
 end
 
 local function publish_leave(channel, user)
-  redis.call('PUBLISH', channel, LEFT .. '{"user":' .. cjson.encode(user) .. '}')
+  redis.call(PUBLISH, channel, LEFT .. '{"user":' .. cjson.encode(user) .. '}')
 end
 
 -- A user has one session less. Returns whether they are away until the deadline.
@@ -157,7 +160,7 @@ local function enter(keys, args)
     redis.call('HSET', keys[2], user, text(sessions + 1))
     local returned = redis.call('ZREM', keys[3], user)
     if sessions == 0 and returned == 0 then
-      redis.call('PUBLISH', channel, JOINED .. args[7])
+      redis.call(PUBLISH, channel, JOINED .. args[7])
     end
   end
   if known and known.user ~= user then

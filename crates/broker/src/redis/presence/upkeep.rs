@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 
 use redis::Pipeline;
-use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::session::SessionId;
@@ -15,6 +14,7 @@ use super::lease::{CLAIM, LEASE};
 use super::writes::{AGAIN, add_channels, complain, pending};
 use crate::presence::user_name;
 use crate::redis::Shared;
+use crate::redis::commands::Commands;
 
 /// How many channels are looked at together.
 const CHANNELS: usize = 64;
@@ -29,7 +29,7 @@ const SCANS: usize = 8;
 type Page = (Vec<u8>, Vec<Vec<u8>>);
 
 /// Does what there is to do until the link breaks.
-pub(super) async fn run(shared: &Shared, mut connection: MultiplexedConnection) -> Broken {
+pub(super) async fn run(shared: &Shared, mut connection: Commands) -> Broken {
     loop {
         if let Err(broken) = turn(shared, &mut connection).await {
             // What was under way is found again.
@@ -40,7 +40,7 @@ pub(super) async fn run(shared: &Shared, mut connection: MultiplexedConnection) 
     }
 }
 
-async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<(), Broken> {
+async fn turn(shared: &Shared, connection: &mut Commands) -> Result<(), Broken> {
     loop {
         let sweep = std::mem::take(&mut shared.keeper.chores().sweep);
         if sweep {
@@ -54,7 +54,7 @@ async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result
 }
 
 /// Cleans up after a dead node, if nobody else does.
-async fn reap(shared: &Shared, connection: &mut MultiplexedConnection, node: &str) -> Result<(), Broken> {
+async fn reap(shared: &Shared, connection: &mut Commands, node: &str) -> Result<(), Broken> {
     let mut claim = calls::on_nodes(&shared.names, "ullim_claim");
     claim.arg(node).arg(calls::millis(LEASE)).arg(calls::millis(CLAIM));
     let renewed = match calls::one::<String>(shared, connection, &claim).await? {
@@ -109,12 +109,7 @@ impl Cleaned {
 }
 
 /// Looks at all channels of a node.
-async fn clean(
-    shared: &Shared,
-    connection: &mut MultiplexedConnection,
-    node: &str,
-    whose: Whose,
-) -> Result<Cleaned, Broken> {
+async fn clean(shared: &Shared, connection: &mut Commands, node: &str, whose: Whose) -> Result<Cleaned, Broken> {
     let mut cleaned = Cleaned { removed: 0, is_whole: true };
     let mut cursor = b"0".to_vec();
     loop {
@@ -140,7 +135,7 @@ async fn clean(
 
 async fn clean_channels(
     shared: &Shared,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     node: &str,
     whose: &Whose,
     channels: &[ChannelName],

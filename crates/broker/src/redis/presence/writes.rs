@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::{Instant, sleep_until};
 use ullim_protocol::channel::ChannelName;
@@ -12,6 +11,7 @@ use super::table::{Order, What};
 use super::{entry, library};
 use crate::presence::user_name;
 use crate::redis::Shared;
+use crate::redis::commands::Commands;
 
 /// The most calls in one batch. Others on the link wait for one batch at most.
 const BATCH: usize = 256;
@@ -23,7 +23,7 @@ pub(super) const AGAIN: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Writes until the link breaks.
-pub(super) async fn run(shared: &Shared, mut connection: MultiplexedConnection) -> Broken {
+pub(super) async fn run(shared: &Shared, mut connection: Commands) -> Broken {
     loop {
         match turn(shared, &mut connection).await {
             Ok(true) => {}
@@ -40,7 +40,7 @@ pub(super) async fn run(shared: &Shared, mut connection: MultiplexedConnection) 
 }
 
 /// Does a batch of everything. Says whether there was something to do.
-async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
+async fn turn(shared: &Shared, connection: &mut Commands) -> Result<bool, Broken> {
     if !shared.keeper.table().is_leased(Instant::now()) {
         // The next renewal is followed by another turn.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -59,7 +59,7 @@ async fn turn(shared: &Shared, connection: &mut MultiplexedConnection) -> Result
 }
 
 /// Adds rooms to the node's channels, before anything is written in them.
-async fn register(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
+async fn register(shared: &Shared, connection: &mut Commands) -> Result<bool, Broken> {
     let mut some = false;
     loop {
         let channels = shared.keeper.table().take_unregistered(BATCH);
@@ -74,7 +74,7 @@ async fn register(shared: &Shared, connection: &mut MultiplexedConnection) -> Re
 /// Adds `channels` to the node's. Says whether Redis took them.
 pub(super) async fn add_channels(
     shared: &Shared,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     channels: &[ChannelName],
 ) -> Result<bool, Broken> {
     let node = shared.keeper.node();
@@ -87,7 +87,7 @@ pub(super) async fn add_channels(
     Ok(added)
 }
 
-async fn write(shared: &Shared, connection: &mut MultiplexedConnection, orders: Vec<Order>) -> Result<(), Broken> {
+async fn write(shared: &Shared, connection: &mut Commands, orders: Vec<Order>) -> Result<(), Broken> {
     let mut batch = Pipeline::with_capacity(orders.len());
     for order in &orders {
         batch.add_command(call(shared, order));
@@ -172,7 +172,7 @@ fn call(shared: &Shared, order: &Order) -> Cmd {
 }
 
 /// Has those told of whose deadline has passed.
-async fn depart(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
+async fn depart(shared: &Shared, connection: &mut Commands) -> Result<bool, Broken> {
     let channels = shared.keeper.table().take_departures(Instant::now(), BATCH);
     let answers = pending(shared, connection, &channels).await?;
     let now = Instant::now();
@@ -193,7 +193,7 @@ type Deadlines = Result<Option<(Duration, Duration)>, Refusal>;
 /// Has those told of whose deadline has passed, in each of `channels`, and returns which deadlines there are.
 pub(super) async fn pending(
     shared: &Shared,
-    connection: &mut MultiplexedConnection,
+    connection: &mut Commands,
     channels: &[ChannelName],
 ) -> Result<Vec<Deadlines>, Broken> {
     let mut batch = Pipeline::with_capacity(channels.len());
@@ -211,7 +211,7 @@ pub(super) async fn pending(
 }
 
 /// Takes rooms that are of no use any more from the node's channels.
-async fn unregister(shared: &Shared, connection: &mut MultiplexedConnection) -> Result<bool, Broken> {
+async fn unregister(shared: &Shared, connection: &mut Commands) -> Result<bool, Broken> {
     let node = shared.keeper.node();
     let channels = shared.keeper.table().take_idle();
     for chunk in channels.chunks(BATCH) {

@@ -10,6 +10,7 @@ use ullim_protocol::presence::MAX_LISTS;
 use super::{Pending, Session};
 use crate::client::{Answer, Command, CommandError};
 use crate::connection::Outbound;
+use crate::history::Part;
 use crate::owner::Stop;
 use crate::owner::subscriptions::Due;
 use crate::wire::{self, Body, Publish, Refusal, Subscribe};
@@ -44,6 +45,12 @@ impl Session<'_> {
             Command::PresenceCount { channel, answer } => {
                 let body = Body::PresenceCount { channel: &channel };
                 self.ask(body, &codes::BAD_CHANNEL, answer, Pending::PresenceCount).await
+            }
+            Command::History { channel, part, answer } => {
+                let Part { since, limit, reverse } = part;
+                let since = since.map(wire::Position);
+                let body = Body::History { channel: &channel, since, limit, reverse };
+                self.ask(body, &codes::BAD_CHANNEL, answer, Pending::History).await
             }
             Command::Ping { answer } => {
                 let pending = |answer: Answer<Duration>| Pending::Ping(Instant::now(), answer);

@@ -1,6 +1,5 @@
 //! Owns what a node's message brings about: a reply ends a command, a push becomes events.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -9,10 +8,10 @@ use ullim_protocol::codes;
 use super::{Pending, Session};
 use crate::client::CommandError;
 use crate::connection::unix_milliseconds;
-use crate::event::{Event, GapReason, Publication};
+use crate::event::Event;
 use crate::owner::Stop;
 use crate::owner::subscriptions::Next;
-use crate::wire::{self, Message, Push, Refusal};
+use crate::wire::{self, Message, Place, Push, Refusal, Standing};
 
 /// The pause before a subscription is renewed that expired as soon as it stood.
 const SLOWLY: Duration = Duration::from_secs(1);
@@ -38,7 +37,15 @@ impl Session<'_> {
                 let reply = message.subscribe.unwrap_or_default();
                 self.subscribed(id, channels, outcome, reply).await?;
             }
-            Pending::Unsubscribe(answer) | Pending::Publish(answer) => {
+            Pending::Unsubscribe(answer) => {
+                let _ = answer.send(outcome.map_err(CommandError::from));
+            }
+            Pending::Publish(answer) => {
+                let outcome = outcome.map(|()| message.publish.and_then(Place::position));
+                let _ = answer.send(outcome.map_err(CommandError::from));
+            }
+            Pending::History(answer) => {
+                let outcome = outcome.and_then(|()| told(message.history)).map(wire::History::read);
                 let _ = answer.send(outcome.map_err(CommandError::from));
             }
             Pending::Ping(sent, answer) => {
@@ -76,21 +83,19 @@ impl Session<'_> {
             }
             return Ok(());
         }
-        let named = |outcome: wire::Outcome| (outcome.channel, (outcome.error, outcome.presence));
-        let mut outcomes: HashMap<_, _> = reply.channels.into_iter().map(named).collect();
-        if let [channel] = channels.as_slice()
-            && let Some(page) = reply.presence
-        {
-            outcomes.entry(channel.clone()).or_default().1 = Some(page);
-        }
+        let mut outcomes = reply.outcomes(&channels);
         for channel in &channels {
-            let (refusal, page) = outcomes.remove(channel).unwrap_or_default();
-            if let Some(refusal) = refusal {
-                self.refused(channel, id, &refusal.into()).await?;
-                continue;
-            }
+            let mut standing = match outcomes.remove(channel) {
+                Some(Ok(standing)) => standing,
+                Some(Err(refusal)) => {
+                    self.refused(channel, id, &refusal.into()).await?;
+                    continue;
+                }
+                None => Standing::default(),
+            };
             let now = unix_milliseconds();
-            let next = self.owner.subscriptions.granted(channel, id, now);
+            let page = standing.presence.take();
+            let next = self.owner.subscriptions.granted(channel, id, now, standing);
             let stands = matches!(next, Next::Stands(_));
             self.follow(channel, next).await?;
             if let Some(page) = page.filter(|_| stands) {
@@ -110,8 +115,9 @@ impl Session<'_> {
 
     async fn follow(&mut self, channel: &str, next: Next) -> Result<(), Stop> {
         match next {
-            Next::Nothing | Next::Stands(None) => {}
-            Next::Tell(event) | Next::Stands(Some(event)) => self.owner.outbox.put(event).await,
+            Next::Nothing => {}
+            Next::Tell(event) => self.owner.outbox.put(event).await,
+            Next::Stands(events) => self.tell(events).await,
             Next::Abandon => {
                 let (nobody, _) = oneshot::channel();
                 self.unsubscribe(channel, nobody).await?;
@@ -124,6 +130,9 @@ impl Session<'_> {
 
     async fn push(&mut self, push: Push) -> Result<(), Stop> {
         let Some(channel) = push.channel else {
+            if let Some(reconnect) = push.reconnect {
+                self.told_to_leave(Duration::from_millis(reconnect.delay));
+            }
             return Ok(());
         };
         if !self.owner.subscriptions.is_wanted(&channel) {
@@ -131,18 +140,11 @@ impl Session<'_> {
             return Ok(());
         }
         if let Some(published) = push.publication {
-            self.after_gap(&channel).await;
-            let event = match Publication::try_from(published) {
-                Ok(publication) => Event::Publication { channel, publication },
-                Err(wire::Undecodable { time }) => {
-                    Event::Gap { channel, from: time, to: time, reason: GapReason::Undecodable }
-                }
-            };
-            self.owner.outbox.put(event).await;
+            let events = self.owner.subscriptions.heard(&channel, published, unix_milliseconds());
+            self.tell(events).await;
         } else if let Some(gap) = push.gap {
-            self.after_gap(&channel).await;
-            let event = Event::Gap { channel: channel.clone(), from: gap.from, to: gap.to, reason: gap.reason() };
-            self.owner.outbox.put(event).await;
+            let events = self.owner.subscriptions.gap_heard(&channel, gap, unix_milliseconds());
+            self.tell(events).await;
             if self.owner.subscriptions.missed(&channel) {
                 self.list(channel).await?;
             }
@@ -157,10 +159,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Tells the gap that comes before whatever comes now, if there is one.
-    async fn after_gap(&mut self, channel: &str) {
-        if let Some(gap) = self.owner.subscriptions.gap(channel, unix_milliseconds()) {
-            self.owner.outbox.put(gap).await;
+    async fn tell(&self, events: Vec<Event>) {
+        for event in events {
+            self.owner.outbox.put(event).await;
         }
     }
 }

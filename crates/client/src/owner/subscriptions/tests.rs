@@ -8,7 +8,7 @@ fn refusal(code: u16, retry: bool) -> CommandError {
     CommandError::Refused { code, name: "name".to_owned(), message: String::new(), retry }
 }
 
-fn want(subscriptions: &mut Subscriptions, answer: Answer<()>) -> bool {
+fn want(subscriptions: &mut Subscriptions, answer: Answer<Option<Position>>) -> bool {
     subscriptions.want("a", SubscribeOptions::default(), answer).is_some()
 }
 
@@ -29,12 +29,12 @@ fn standing_with(options: SubscribeOptions) -> Subscriptions {
     let (answer, _waiting) = oneshot::channel();
     assert!(subscriptions.want("a", options, answer).is_some());
     subscriptions.asked("a", 1);
-    assert_eq!(subscriptions.granted("a", 1, 10), Next::Stands(None));
+    assert_eq!(subscriptions.granted("a", 1, 10, Standing::default()), Next::Stands(Vec::new()));
     subscriptions
 }
 
 fn gap(from: u64, to: u64) -> Event {
-    Event::Gap { channel: "a".to_owned(), from, to, reason: GapReason::Disconnected }
+    Event::Gap { channel: "a".to_owned(), from, to, reason: GapReason::Disconnected, position: None }
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_gap_reaches_from_the_break_to_the_reply_over_several_connections() {
     subscriptions.wake();
     assert_eq!(due(&mut subscriptions), ["a"]);
     subscriptions.asked("a", 4);
-    assert_eq!(subscriptions.granted("a", 4, 40), Next::Stands(Some(gap(20, 40))));
+    assert_eq!(subscriptions.granted("a", 4, 40, Standing::default()), Next::Stands(vec![gap(20, 40)]));
     assert_eq!(subscriptions.gap("a", 50), None);
 }
 
@@ -59,7 +59,7 @@ fn a_publication_before_the_reply_splits_the_gap() {
     subscriptions.broke(20);
     subscriptions.asked("a", 2);
     assert_eq!(subscriptions.gap("a", 30), Some(gap(20, 30)));
-    assert_eq!(subscriptions.granted("a", 2, 40), Next::Stands(Some(gap(30, 40))));
+    assert_eq!(subscriptions.granted("a", 2, 40, Standing::default()), Next::Stands(vec![gap(30, 40)]));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_subscription_that_nobody_waits_for_is_abandoned() {
     want(&mut subscriptions, answer);
     subscriptions.asked("a", 1);
     drop(waiting);
-    assert_eq!(subscriptions.granted("a", 1, 10), Next::Abandon);
+    assert_eq!(subscriptions.granted("a", 1, 10, Standing::default()), Next::Abandon);
     assert!(!subscriptions.is_wanted("a"));
 }
 
@@ -84,10 +84,10 @@ fn a_reply_to_a_command_that_was_overtaken_changes_nothing() {
     let (answer, mut waiting) = oneshot::channel();
     want(&mut subscriptions, answer);
     subscriptions.asked("a", 3);
-    assert_eq!(subscriptions.granted("a", 1, 10), Next::Nothing);
+    assert_eq!(subscriptions.granted("a", 1, 10, Standing::default()), Next::Nothing);
     assert!(waiting.try_recv().is_err());
-    assert_eq!(subscriptions.granted("a", 3, 10), Next::Stands(None));
-    assert_eq!(waiting.try_recv(), Ok(Ok(())));
+    assert_eq!(subscriptions.granted("a", 3, 10, Standing::default()), Next::Stands(Vec::new()));
+    assert_eq!(waiting.try_recv(), Ok(Ok(None)));
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn an_expired_subscription_whose_token_is_fetched_is_renewed_and_tells_the_gap()
     assert_eq!(subscriptions.refused("a", 2, &refusal(114, false)), Next::Retry);
     subscriptions.wake();
     subscriptions.asked("a", 3);
-    assert_eq!(subscriptions.granted("a", 3, 5100), Next::Stands(Some(gap(4900, 5100))));
+    assert_eq!(subscriptions.granted("a", 3, 5100, Standing::default()), Next::Stands(vec![gap(4900, 5100)]));
     assert_eq!(subscriptions.ended("a", expired(), 5200, 5200), Next::RetrySlowly);
 }
 

@@ -4,10 +4,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ullim_broker::{
-    Answer, Broker, ChannelsPage, ChannelsRequest, Control, Counters, PublishError, PublishRequest, Relayed, ShardId,
-    ShardQueue, Status,
+    Answer, Broker, ChannelsPage, ChannelsRequest, Control, Counters, History, HistoryError, HistoryPart,
+    HistoryRequest, PublishError, PublishRequest, RecoverRequest, Recovery, Relayed, ShardId, ShardQueue, Status,
 };
 use ullim_protocol::channel::ChannelName;
+use ullim_protocol::position::Position;
 use ullim_protocol::session::SessionId;
 
 /// Writes down what it is asked for.
@@ -17,6 +18,8 @@ pub(crate) struct FakeBroker {
     pub(crate) time: AtomicU64,
     /// Whether publications are answered later, by the test.
     pub(crate) answers_later: AtomicBool,
+    /// Where publications are put.
+    pub(crate) position: Mutex<Option<Position>>,
     /// Whom the last publication is not for.
     pub(crate) excluded: Mutex<Option<SessionId>>,
     /// What other nodes were ordered.
@@ -52,16 +55,17 @@ impl Broker for FakeBroker {
         self.asked.lock().unwrap().push(format!("unsubscribe {channel}"));
     }
 
-    fn publish(&self, request: PublishRequest) -> Answer<Result<(), PublishError>> {
+    fn publish(&self, request: PublishRequest) -> Answer<Result<Option<Position>, PublishError>> {
         let data = String::from_utf8_lossy(request.data.bytes()).into_owned();
-        self.asked.lock().unwrap().push(format!("publish {} {data}", request.channel));
+        let id = request.id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        self.asked.lock().unwrap().push(format!("publish {} {data}{id}", request.channel));
         *self.excluded.lock().unwrap() = request.exclude;
         if !self.answers_later.load(Ordering::Relaxed) {
-            return Answer::Ready(Ok(()));
+            return Answer::Ready(Ok(*self.position.lock().unwrap()));
         }
         Answer::Pending(Box::pin(std::future::ready(match data.as_str() {
             "late" => Err(PublishError::Timeout),
-            _ => Ok(()),
+            _ => Ok(None),
         })))
     }
 
@@ -84,5 +88,15 @@ impl Broker for FakeBroker {
 
     fn counters(&self) -> Counters {
         Counters::default()
+    }
+}
+
+impl History for FakeBroker {
+    fn recover(&self, _: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
+    }
+
+    fn history(&self, _: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        Answer::Ready(Err(HistoryError::NotKept))
     }
 }

@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use ullim_hub::{Encode, Wire};
 use ullim_protocol::codes::CloseCode;
-use ullim_protocol::outgoing::{Connected, Outgoing, Push, Reply, Subscribed};
+use ullim_protocol::outgoing::{Connected, HistoryPage, Outgoing, Push, Reply, Subscribed};
 use ullim_protocol::presence::MembersPage;
+use ullim_protocol::publication::Publication;
 use ullim_protocol::session::SessionId;
 
 /// One line per message, beginning with the wire's number; counts what it writes.
@@ -32,8 +33,27 @@ impl Lines {
     }
 }
 
-fn subscribed(Subscribed { presence }: &Subscribed) -> String {
-    presence.as_ref().map(|page| format!(" {}", members(page))).unwrap_or_default()
+fn subscribed(Subscribed { presence, position, recovered, publications }: &Subscribed) -> String {
+    let mut line = match recovered {
+        Some(true) => " recovered".to_owned(),
+        Some(false) => " lost".to_owned(),
+        None => String::new(),
+    };
+    line.extend(position.map(|position| format!(" {position}")));
+    line.extend(publications.iter().map(|publication| format!(" {}", content(publication))));
+    line.extend(presence.as_ref().map(|page| format!(" {}", members(page))));
+    line
+}
+
+/// Its data, behind its position if it has one.
+fn content(publication: &Publication) -> String {
+    let position = publication.position.map(|position| format!("({position}) ")).unwrap_or_default();
+    format!("{position}{}", String::from_utf8_lossy(publication.data.bytes()))
+}
+
+fn page(HistoryPage { position, publications, more }: &HistoryPage) -> String {
+    let publications: Vec<_> = publications.iter().map(content).collect();
+    format!("{position} [{}]{}", publications.join(" "), if *more { " …" } else { "" })
 }
 
 fn members(page: &MembersPage) -> String {
@@ -61,19 +81,26 @@ impl Encode for Lines {
                 });
                 format!("{id} subscribed {}", results.collect::<Vec<_>>().join(", "))
             }
+            Outgoing::Reply(id, Reply::Publish(None)) => format!("{id} Publish"),
+            Outgoing::Reply(id, Reply::Publish(Some(position))) => format!("{id} Publish {position}"),
+            Outgoing::Reply(id, Reply::History(found)) => format!("{id} {}", page(found)),
             Outgoing::Reply(id, reply) => format!("{id} {reply:?}"),
             Outgoing::Error(Some(id), refusal) => {
                 *self.refusal.borrow_mut() = Some(refusal.message.clone());
                 format!("{id} {}", refusal.code.name)
             }
+            Outgoing::Reconnect(delay) => format!("reconnect in {delay}"),
             Outgoing::Error(None, refusal) => refusal.code.name.to_owned(),
             Outgoing::Push(channel, Push::Publication(publication)) => {
-                format!("{channel} {}", String::from_utf8_lossy(publication.data.bytes()))
+                format!("{channel} {}", content(publication))
             }
             Outgoing::Push(channel, Push::Presence(event)) => {
                 format!("{channel} {} {}", if event.joined { "join" } else { "leave" }, event.user)
             }
-            Outgoing::Push(channel, Push::Gap(gap)) => format!("{channel} gap {}..{}", gap.from, gap.to),
+            Outgoing::Push(channel, Push::Gap(gap)) => {
+                let position = gap.position.map(|position| format!(" {} {position}", gap.reason.name()));
+                format!("{channel} gap {}..{}{}", gap.from, gap.to, position.unwrap_or_default())
+            }
             Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
         };
         out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());

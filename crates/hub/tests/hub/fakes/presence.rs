@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ullim_broker::{Answer, Claim, Entry, PageRequest, Presence, PresenceError};
 use ullim_protocol::channel::ChannelName;
@@ -42,7 +43,7 @@ impl Presence for FakePresence {
         }
     }
 
-    fn leave(&self, channel: &ChannelName, _: SessionId, claim: Claim) {
+    fn leave(&self, channel: &ChannelName, _: SessionId, claim: Claim, _: Duration) {
         self.ask(format!("leave {channel}"));
         *self.left.lock().unwrap() = Some(claim);
     }
