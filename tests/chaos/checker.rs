@@ -5,6 +5,7 @@ mod presence;
 mod recoverable;
 mod recovery;
 mod signals;
+mod stuck;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +53,8 @@ pub enum Kind {
     SignalWithoutFault,
     /// Somebody left without a reason, or did not leave, or left more than once.
     Presence,
+    /// Somebody could not subscribe again.
+    Stuck,
     /// Something that the protocol does not allow.
     Malformed,
 }
@@ -91,6 +94,7 @@ pub fn check(log: &Log) -> Verdict {
             }
         }
         signals::check(log, subscriber, &mut verdict);
+        stuck::check(log, subscriber, &mut verdict);
     }
     presence::check(log, &mut verdict);
     verdict.recovery = recovery::times(log);

@@ -183,6 +183,8 @@ pub struct Subscriber {
     pub name: String,
     /// What it saw, in order.
     pub entries: Vec<Entry>,
+    /// The channels that it wants.
+    pub wants: Vec<usize>,
     /// Who it is in presence, if it is watched there.
     pub member: Option<Member>,
 }

@@ -85,8 +85,12 @@ pub async fn run(options: &Options) -> Report {
     while let Some(publications) = publishers.join_next().await {
         log.publications.extend(publications.unwrap_or_default());
     }
-    log.publications.append(&mut burst.publications);
+    log.publications.extend(burst.publications());
     sleep(Duration::from_secs(3)).await;
+    // Whoever vanished with a node is back before the last words.
+    let killed = log.faults.iter().filter(|fault| !fault.touches.killed.is_empty()).map(|fault| fault.begin).max();
+    let back = killed.map_or(0, |begin| begin + subscriber::VANISHED + 5000);
+    sleep(Duration::from_millis(back.saturating_sub(now_ms()))).await;
     log.publications.extend(last_words(&world, &levers).await);
     say(options, &levers, started, "the last words are said");
     let heard = await_count(&levers.counts.ends, wanted_ends(&wanted_of(options, &world)), LAST_WORDS).await;
@@ -267,7 +271,7 @@ async fn last_words(world: &World, levers: &Levers) -> Vec<Publication> {
     for channel in 0..world.channels.len() {
         let mut publisher = last_word(world, levers, LAST, channel);
         publisher.publish(true, 0).await;
-        said.append(&mut publisher.publications);
+        said.extend(publisher.publications());
     }
     said
 }

@@ -44,6 +44,7 @@ pub(crate) struct World {
     pub(crate) seats: Vec<Seat>,
     /// What is published on.
     pub(crate) channels: Vec<Channel>,
+    directory: Directory,
     ullim: Option<PathBuf>,
     settings: Vec<String>,
 }
@@ -66,7 +67,8 @@ impl World {
         }
         let seat = || Seat { client: free_address(), internal: free_address() };
         let seats: Vec<Seat> = (0..nodes).map(|_| seat()).collect();
-        let mut world = Self { servers, links, nodes: Vec::new(), seats, channels, ullim, settings };
+        let directory = servers.directory();
+        let mut world = Self { servers, directory, links, nodes: Vec::new(), seats, channels, ullim, settings };
         for node in 0..nodes {
             world.nodes.push(None);
             world.start_node(node, &[]).await;
@@ -76,7 +78,7 @@ impl World {
 
     /// Where publishers ask for the master.
     pub(crate) fn directory(&self) -> Directory {
-        self.servers.directory()
+        self.directory.clone()
     }
 
     /// Starts a node that is down, `under` another program, and waits until it is ready.

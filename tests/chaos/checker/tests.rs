@@ -64,7 +64,7 @@ fn log(promise: Promise) -> Log {
     Log {
         channels: vec![Channel { name: "orders:1".to_owned(), promise, busy: true }],
         publications: (1..=COUNT).map(|number| publication(number, place(number))).collect(),
-        subscribers: vec![Subscriber { name: "one".to_owned(), entries, member: None }],
+        subscribers: vec![Subscriber { name: "one".to_owned(), entries, wants: vec![], member: None }],
         faults: Vec::new(),
         end: 3000,
     }
@@ -311,6 +311,18 @@ fn what_is_published_while_one_is_away_is_not_missing_on_live_channels() {
 }
 
 #[test]
+fn who_cannot_subscribe_again_is_found() {
+    let mut log = live();
+    log.subscribers[0].wants = vec![0];
+    log.end = 20_000;
+    assert_eq!(kinds(&log), []);
+    entries(&mut log).push(lost(1950, 1940));
+    assert_eq!(kinds(&log), [Kind::Stuck]);
+    log.end = 5000;
+    assert_eq!(kinds(&log), [], "it had no time");
+}
+
+#[test]
 fn answers_without_a_position_and_lost_replies_are_found() {
     let mut log = recoverable();
     log.publications[3].outcome = Outcome::Answered { at: 1305, position: None };
@@ -325,7 +337,7 @@ fn ghosts_and_leaves_without_a_reason_are_found() {
     let member = |name: &str, member, lost_at: Option<Ms>| {
         let mut entries = vec![Entry { at: 500, what: What::Connected { node: 1 } }];
         entries.extend(lost_at.map(|at| lost(at, at)));
-        Subscriber { name: name.to_owned(), entries, member: Some(member) }
+        Subscriber { name: name.to_owned(), entries, wants: vec![], member: Some(member) }
     };
     let leaves = |at, user: &str| Entry { at, what: What::Presence { channel: 0, user: user.to_owned(), came: false } };
     let run = |leaves: Vec<Entry>, touches: Touches| {

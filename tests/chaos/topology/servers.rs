@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::ValueEnum;
 
-use super::Directory;
+use super::directory::{Directory, Masters};
 use crate::redis::sentinel::{MASTER, Sentinel};
 use crate::redis::server::{Data, Server};
 use crate::redis::sharded::Sharded;
@@ -58,7 +58,7 @@ impl Servers {
     pub(crate) fn directory(&self) -> Directory {
         match self {
             Self::Single(server) => Directory::Fixed(server.address()),
-            Self::Sentinel(sentinel) => Directory::Sentinels(sentinel.addresses()),
+            Self::Sentinel(sentinel) => Directory::Sentinels(Masters::watch(sentinel.addresses())),
             Self::Cluster(cluster) => Directory::Cluster(cluster.addresses()),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) async fn run(
     wants: Vec<usize>,
     mut orders: Orders,
 ) -> Subscriber {
-    let mut subscriber = Subscriber { name: name.clone(), ..Subscriber::default() };
+    let mut subscriber = Subscriber { name: name.clone(), wants: wants.clone(), ..Subscriber::default() };
     let urls: Vec<String> = (0..seats.len()).map(|next| url(seats[(home + next) % seats.len()])).collect();
     let mut config = Config::new(urls.clone());
     config.token = Some(Token::fixed(long_token(&name)));

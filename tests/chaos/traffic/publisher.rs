@@ -61,7 +61,7 @@ pub(crate) async fn run(plan: Plan, orders: Orders) -> Vec<Publication> {
             _ = ended.changed() => {}
         }
         if *ended.borrow() {
-            return publisher.publications;
+            return publisher.publications();
         }
         publisher.publish(false, 0).await;
     }
@@ -72,13 +72,16 @@ pub(crate) struct Publisher {
     plan: Plan,
     number: u64,
     redis: Option<MultiplexedConnection>,
+    /// Where that leads.
+    server: Option<SocketAddr>,
+    /// Which server took each publication, where that is known.
+    servers: Vec<Option<SocketAddr>>,
     /// Where the next attempt goes: the server to ask instead of the one that the directory names.
     asking: Option<SocketAddr>,
     wire: Option<Wire>,
     node: usize,
     counts: std::sync::Arc<Counts>,
-    /// What it has published so far.
-    pub(crate) publications: Vec<Publication>,
+    publications: Vec<Publication>,
 }
 
 /// What an attempt came to.
@@ -94,7 +97,18 @@ impl Publisher {
     /// One that is not connected yet.
     pub(crate) fn new(plan: Plan, counts: std::sync::Arc<Counts>) -> Self {
         let node = plan.publisher as usize;
-        Self { plan, number: 0, redis: None, asking: None, wire: None, node, counts, publications: Vec::new() }
+        Self {
+            plan,
+            number: 0,
+            redis: None,
+            server: None,
+            servers: Vec::new(),
+            asking: None,
+            wire: None,
+            node,
+            counts,
+            publications: Vec::new(),
+        }
     }
 
     /// Publishes one with so many bytes of filling, and takes note. Recoverable ones are tried until they are answered.
@@ -133,18 +147,38 @@ impl Publisher {
             }
             sleep(Duration::from_millis(100)).await;
         }
+        self.servers.push(self.server);
         self.publications.push(Publication { channel: self.plan.channel, mark, sent, outcome });
+    }
+
+    /// What it has published so far. What a master took that was none any more, on a live channel, nobody can hear who
+    /// is where he should be: it counts as not answered.
+    pub(crate) fn publications(mut self) -> Vec<Publication> {
+        if let (Door::Redis(directory), Promise::Live) = (&self.plan.door, self.plan.promise) {
+            for (one, server) in self.publications.iter_mut().zip(&self.servers) {
+                if let (Outcome::Answered { at, .. }, Some(server)) = (one.outcome, server)
+                    && directory.was_stale(*server, at)
+                {
+                    one.outcome = Outcome::Unknown;
+                }
+            }
+        }
+        self.publications
     }
 
     async fn ask_redis(&mut self, directory: &Directory, data: &serde_json::Value, id: &str) -> Attempt {
         let key = format!("ullim:{{{}}}", self.plan.name);
         let mut asks = false;
+        if self.server.is_some_and(|server| directory.is_left(server)) {
+            self.redis = None;
+        }
         if let Some(server) = self.asking.take() {
             self.redis = connect(server).await.ok();
             asks = true;
         } else if self.redis.is_none() {
             let Some(server) = directory.server(&key).await else { return Attempt::Refused };
             self.redis = connect(server).await.ok();
+            self.server = Some(server);
         }
         let Some(link) = &mut self.redis else { return Attempt::Refused };
         if asks && redis::cmd("ASKING").query_async::<()>(link).await.is_err() {

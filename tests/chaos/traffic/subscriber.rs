@@ -28,7 +28,7 @@ const SILENCE: Ms = 6000;
 const AGAIN: Ms = 300;
 
 /// How long a member that vanishes stays away.
-const VANISHED: Ms = 15_000;
+pub(crate) const VANISHED: Ms = 15_000;
 
 /// How a subscriber behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,7 @@ pub(crate) async fn run(mut plan: Plan, mut orders: Orders) -> Subscriber {
     if let Some(frames) = &mut frames {
         let _folder_is_full = frames.flush();
     }
-    Subscriber { name: plan.name, entries: tracker.entries, member: plan.member }
+    Subscriber { name: plan.name, entries: tracker.entries, wants: plan.wants, member: plan.member }
 }
 
 /// A token that outlasts any run, also on a node whose clock is wrong.
