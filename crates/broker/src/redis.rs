@@ -6,6 +6,7 @@
 //! * `relay`: what it hears, on its way to the shards
 //! * `control`: orders between nodes
 //! * `lane`, `command`: publications on their way to Redis, and the link that carries them
+//! * `history`: recoverable channels, and the link that reads their histories
 //! * `presence`: who is in which channel, and the link that keeps it up
 //! * `encode`: what a payload is
 //! * `clock`: Redis' time
@@ -18,6 +19,7 @@ mod connection;
 mod control;
 mod encode;
 mod handshake;
+mod history;
 mod lane;
 mod outage;
 mod presence;
@@ -52,6 +54,8 @@ use crate::{
 };
 use address::{Address, WireNames};
 use clock::Clock;
+use history::Histories;
+use history::publish::Call;
 use lane::Lane;
 use outage::Standing;
 use presence::{Keeper, reads};
@@ -83,6 +87,7 @@ struct Shared {
     subscription: Standing,
     command: Standing,
     keeper: Keeper,
+    histories: Histories,
 }
 
 impl Shared {
@@ -91,7 +96,7 @@ impl Shared {
     }
 
     /// The answer to what was put into the lane.
-    fn published(&self, queued: Result<lane::Waiting, PublishError>) -> Answer<Result<(), PublishError>> {
+    fn published(&self, queued: Result<lane::Waiting, PublishError>) -> Answer<lane::Published> {
         match queued {
             // It has its place in the lane already, whenever its future is polled.
             Ok(waiting) => {
@@ -131,6 +136,18 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// Whether repairs are left out, and whether epochs go on whatever becomes of Redis' data: what a check of this broker
+/// has to find.
+#[cfg(feature = "sabotage")]
+fn sabotage(config: &RedisConfig) -> (bool, bool) {
+    (config.break_repair, config.break_epoch)
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn sabotage(_config: &RedisConfig) -> (bool, bool) {
+    (false, false)
+}
+
 /// Runs `link` to its end on a thread and a runtime that are its own. From Redis to a shard a publication then wakes
 /// nobody else: a runtime of several threads wakes a second one as soon as the first has something to do. And no shard
 /// that is busy keeps the link from being read.
@@ -148,6 +165,10 @@ impl RedisBroker {
     /// Outside a tokio runtime with I/O and time.
     pub fn start(config: &Config, rules: ChannelRules) -> Result<Arc<Self>, StartError> {
         let started = Instant::now();
+        let (break_repair, break_epoch) = sabotage(&config.redis);
+        let histories = Histories::new(&config.redis.prefix, &rules, !break_epoch);
+        let interest =
+            Interest::new(config.redis.cooldown).recovering(rules.clone(), Arc::clone(&histories.wanted), break_repair);
         let shared = Arc::new(Shared {
             address: Address::parse(&config.redis.url)?,
             names: WireNames::new(&config.redis.prefix)?,
@@ -156,13 +177,14 @@ impl RedisBroker {
             config: config.redis.clone(),
             started,
             clock: Clock::new(started),
-            interest: Mutex::new(Interest::new(config.redis.cooldown)),
+            interest: Mutex::new(interest),
             interest_changed: Notify::new(),
             lane: Lane::default(),
             tally: Tally::new(started),
             subscription: Standing::new("subscription"),
             command: Standing::new("command"),
             keeper: Keeper::new(),
+            histories,
         });
         let stop = CancellationToken::new();
         let links = TaskTracker::new();
@@ -170,6 +192,7 @@ impl RedisBroker {
         on_thread("ullim-link", subscription).map_err(StartError::Thread)?;
         links.spawn(command::run(Arc::clone(&shared), stop.clone()));
         links.spawn(presence::run(Arc::clone(&shared), stop.clone()));
+        links.spawn(history::run(Arc::clone(&shared), stop.clone()));
         links.close();
         Ok(Arc::new(Self { shared, links, stop: stop.drop_guard() }))
     }
@@ -208,22 +231,29 @@ impl Broker for RedisBroker {
             false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
                 let wire_name = shared.names.write(request.channel.as_str());
-                let rule = shared.rules.of(&request.channel).payload;
-                let payload = encode::encode(request, rule, self.now());
-                shared.lane.push(wire_name, payload, shared.config.command_timeout)
+                let rule = shared.rules.of(&request.channel);
+                let (payload, call) = match rule.history {
+                    None => (encode::encode(request, rule.payload, self.now()), None),
+                    Some(_) => {
+                        let call = Call::new(&request, rule.payload);
+                        (encode::bytes_of(request.data), Some(call))
+                    }
+                };
+                shared.lane.push(wire_name, payload, call, shared.config.command_timeout)
             }
         };
         shared.tally.publish_errors.add(u64::from(queued.is_err()));
-        match shared.published(queued) {
-            Answer::Ready(result) => Answer::Ready(result.map(|()| None)),
-            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(|()| None) })),
-        }
+        shared.published(queued)
     }
 
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
         let shared = &self.shared;
         let payload = control::encode(&control).into();
-        shared.published(shared.lane.push(shared.names.control().to_owned(), payload, shared.config.command_timeout))
+        let queued = shared.lane.push(shared.names.control().to_owned(), payload, None, shared.config.command_timeout);
+        match shared.published(queued) {
+            Answer::Ready(result) => Answer::Ready(result.map(drop)),
+            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(drop) })),
+        }
     }
 
     fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
@@ -253,12 +283,22 @@ impl Broker for RedisBroker {
 }
 
 impl History for RedisBroker {
-    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
-        Answer::Ready(Err(HistoryError::NotKept))
+    fn recover(&self, request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        let shared = &self.shared;
+        if shared.rules.of(&request.channel).history.is_none() {
+            return Answer::Ready(Err(HistoryError::NotKept));
+        }
+        match history::at_once(shared, &request) {
+            Some(recovery) => Answer::Ready(Ok(recovery)),
+            None => Answer::Pending(Box::pin(history::recover(Arc::clone(shared), request))),
+        }
     }
 
-    fn history(&self, _request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
-        Answer::Ready(Err(HistoryError::NotKept))
+    fn history(&self, request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        match self.shared.rules.of(&request.channel).history {
+            None => Answer::Ready(Err(HistoryError::NotKept)),
+            Some(_) => Answer::Pending(Box::pin(history::history(Arc::clone(&self.shared), request))),
+        }
     }
 }
 

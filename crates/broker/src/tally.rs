@@ -29,6 +29,15 @@ pub(crate) struct Tally {
     pub(crate) control_dropped: Count,
     pub(crate) probe_failures: Count,
     pub(crate) redis_errors: Count,
+    pub(crate) recoveries_whole: Count,
+    pub(crate) recoveries_cut: Count,
+    pub(crate) recoveries_lost: Count,
+    pub(crate) recovered: Count,
+    pub(crate) repairs: Count,
+    pub(crate) repaired: Count,
+    pub(crate) verified: Count,
+    pub(crate) history_errors: Count,
+    plain: Count,
     /// When something was last relayed to this node.
     pub(crate) last_message: Latest,
     /// A duration, not a time.
@@ -36,6 +45,7 @@ pub(crate) struct Tally {
     command_duration: Mutex<Histogram>,
     pub(crate) unreadable_order: Seldom,
     pub(crate) refused_presence: Seldom,
+    pub(crate) refused_history: Seldom,
     dropped_order: Seldom,
 }
 
@@ -124,11 +134,21 @@ impl Tally {
             control_dropped: Count::default(),
             probe_failures: Count::default(),
             redis_errors: Count::default(),
+            recoveries_whole: Count::default(),
+            recoveries_cut: Count::default(),
+            recoveries_lost: Count::default(),
+            recovered: Count::default(),
+            repairs: Count::default(),
+            repaired: Count::default(),
+            verified: Count::default(),
+            history_errors: Count::default(),
+            plain: Count::default(),
             last_message: Latest::default(),
             probe_rtt: Latest::default(),
             command_duration: Mutex::default(),
             unreadable_order: Seldom::default(),
             refused_presence: Seldom::default(),
+            refused_history: Seldom::default(),
             dropped_order: Seldom::default(),
         }
     }
@@ -147,6 +167,14 @@ impl Tally {
                 tracing::error!(shards = told.dropped, "dropped orders: more than 65536 wait for a shard");
             }
         }
+    }
+
+    /// Publications without a position came on recoverable channels.
+    pub(crate) fn plain(&self, publications: u64) {
+        if self.plain.get() == 0 {
+            tracing::warn!("somebody publishes on a recoverable channel with PUBLISH: no history has that");
+        }
+        self.plain.add(publications);
     }
 
     /// A batch of commands was answered after `duration`.
@@ -179,6 +207,15 @@ impl Tally {
             probe_failures: self.probe_failures.get(),
             command_duration: *self.command_duration.lock().unwrap_or_else(PoisonError::into_inner),
             redis_errors: self.redis_errors.get(),
+            recoveries_whole: self.recoveries_whole.get(),
+            recoveries_cut: self.recoveries_cut.get(),
+            recoveries_lost: self.recoveries_lost.get(),
+            recovered: self.recovered.get(),
+            repairs: self.repairs.get(),
+            repaired: self.repaired.get(),
+            verified: self.verified.get(),
+            plain: self.plain.get(),
+            history_errors: self.history_errors.get(),
         }
     }
 }

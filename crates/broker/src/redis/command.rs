@@ -1,5 +1,5 @@
-//! The command link: `PUBLISH` in small batches, and `TIME`, which proves the link and sets the clock. Nothing is ever
-//! repeated.
+//! The command link: publications in small batches, and `TIME`, which proves the link and sets the clock. `PUBLISH` is
+//! never repeated; a call of `ullim_publish` is, as it has an id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::connection::Connection;
+use super::history::library;
+use super::history::publish::{self, Remedy};
 use super::lane::{Batch, Request};
 use super::outage::Backoff;
+use super::presence::calls::Broken;
 use crate::PublishError;
 
 /// Builds the link again and again, until `stop`.
@@ -103,38 +106,81 @@ impl Link {
         }
     }
 
-    async fn publish(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<()> {
+    async fn publish(&mut self, shared: &Shared, mut requests: Vec<Request>) -> RedisResult<()> {
+        loop {
+            requests = self.publish_once(shared, requests).await?;
+            if requests.is_empty() {
+                return Ok(());
+            }
+            // The functions were gone.
+            if let Err(Broken(reason)) = library::ensure(shared, &mut self.0.commands).await {
+                shared.lane.put_back(requests);
+                return Err((redis::ErrorKind::Client, "the functions cannot be loaded", reason).into());
+            }
+        }
+    }
+
+    /// Returns those that are to be repeated when the functions are there.
+    async fn publish_once(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<Vec<Request>> {
         let mut commands = redis::Pipeline::with_capacity(requests.len());
         for request in &requests {
-            commands.cmd("PUBLISH").arg(&request.wire_name).arg(&request.payload[..]);
+            publish::add(&mut commands, request);
         }
         commands.ignore_errors();
         let asked = Instant::now();
         let answers: RedisResult<Vec<RedisResult<Value>>> = commands.query_async(&mut self.0.commands).await;
         shared.tally.answered(asked.elapsed());
-        let (answers, broken) = match answers {
+        let (answers, mut broken) = match answers {
             Ok(answers) => (answers, None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let mut answers = answers.into_iter();
         let control = shared.names.control();
+        let (mut again, mut elsewhere) = (Vec::new(), Vec::new());
         for request in requests {
+            let is_call = request.call.is_some();
             let result = match answers.next() {
-                Some(Ok(_)) => Ok(()),
+                Some(Ok(_)) if !is_call => Ok(None),
+                Some(Ok(answer)) => match publish::position(&answer) {
+                    Some(position) => Ok(Some(position)),
+                    None => Err(PublishError::Refused("redis answered with something else".to_owned())),
+                },
                 Some(Err(error)) => {
                     shared.tally.redis_errors.add(1);
-                    Err(PublishError::Refused(error.to_string()))
+                    match publish::remedy(&error) {
+                        Remedy::Load if is_call => {
+                            again.push(request);
+                            continue;
+                        }
+                        Remedy::Reconnect if is_call => {
+                            elsewhere.push(request);
+                            broken = Some(error);
+                            continue;
+                        }
+                        _ => Err(PublishError::Refused(error.to_string())),
+                    }
+                }
+                None if is_call => {
+                    elsewhere.push(request);
+                    continue;
                 }
                 None => Err(PublishError::Timeout),
             };
             match result {
                 // Orders are not counted as publications.
                 _ if request.wire_name == control => {}
-                Ok(()) => shared.tally.published.add(1),
+                Ok(_) => shared.tally.published.add(1),
                 Err(_) => shared.tally.publish_errors.add(1),
             }
             request.answer(result);
         }
-        broken.map_or(Ok(()), Err)
+        match broken {
+            None => Ok(again),
+            Some(error) => {
+                again.append(&mut elsewhere);
+                shared.lane.put_back(again);
+                Err(error)
+            }
+        }
     }
 }

@@ -26,7 +26,7 @@
 //!                      clock says lapsed                                              whoever claims it
 //! ```
 
-mod calls;
+pub(super) mod calls;
 mod entry;
 mod forgotten;
 mod lease;

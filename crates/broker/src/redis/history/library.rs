@@ -1,0 +1,207 @@
+//! The functions that Redis runs for recoverable channels, and their loading. Two revisions decide who loads: that of the
+//! code, of which the newest stays, and that of the options, which a starting node raises if it has others. Running
+//! nodes yield.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::aio::MultiplexedConnection;
+
+use super::options::{Options, Section};
+use crate::ChannelRules;
+use crate::redis::Shared;
+use crate::redis::presence::calls::{self, Broken, Refusal};
+
+const SOURCE: &str = include_str!("ullim_history.lua");
+
+/// The revision in the source.
+const REVISION: u64 = 1;
+
+#[derive(Debug)]
+pub(in crate::redis) struct Library {
+    prefix: String,
+    /// Epochs end when Redis has another history of data.
+    follows_replication: bool,
+    view: Mutex<View>,
+    /// Loads do not cross.
+    loading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct View {
+    /// What this node wants Redis to have: its own options, or those that it has yielded to.
+    section: Section,
+    /// Redis has had them once.
+    has_started: bool,
+    /// Which history of data Redis had when it was last looked at.
+    replication: Option<String>,
+}
+
+/// What Redis has, as far as this node is concerned.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Fits,
+    /// Ours is to be loaded.
+    Load,
+    /// Another node's options hold from now on.
+    Yield(Section),
+}
+
+impl Library {
+    pub(super) fn new(prefix: &str, rules: &ChannelRules, follows_replication: bool) -> Self {
+        let view = View { section: Section::new(rules, false), has_started: false, replication: None };
+        Self { prefix: prefix.to_owned(), follows_replication, view: Mutex::new(view), loading: Default::default() }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// What follows from a library with `code` as its revision, that has `theirs` for our prefix.
+    fn judge(&mut self, code: u64, theirs: Option<&Section>) -> Verdict {
+        let Some(theirs) = theirs else { return Verdict::Load };
+        let agrees = theirs.agrees(&self.section);
+        let raises = !self.has_started && !agrees && code <= REVISION;
+        if raises {
+            self.section.revision = theirs.revision + 1;
+            return Verdict::Load;
+        }
+        if agrees {
+            self.section.revision = theirs.revision;
+        } else if self.has_started && theirs.revision < self.section.revision && code <= REVISION {
+            return Verdict::Load;
+        }
+        match (agrees, code < REVISION) {
+            (false, _) => Verdict::Yield(theirs.clone()),
+            (true, true) => Verdict::Load,
+            (true, false) => Verdict::Fits,
+        }
+    }
+}
+
+/// What `ullim_history_revision` says.
+type Revision = (u64, String, String, u64, String);
+
+/// Makes sure that Redis has these functions, or newer ones, and that we may use them. Says whether Redis has another
+/// history of data than it had when this was last looked at.
+pub(in crate::redis) async fn ensure(shared: &Shared, link: &mut MultiplexedConnection) -> Result<bool, Broken> {
+    let library = &shared.histories.library;
+    let _alone = library.loading.lock().await;
+    for _ in 0..4 {
+        let mut ask = redis::cmd("FCALL");
+        let publish = library.view().section.publish.clone();
+        ask.arg("ullim_history_revision").arg(1).arg(shared.names.write("revision")).arg(publish);
+        let (code, text, lacks, is_master, replication) = match calls::one::<Revision>(shared, link, &ask).await? {
+            Ok(revision) => revision,
+            Err(Refusal::Unknown) => {
+                load(shared, link, Options::default()).await?;
+                continue;
+            }
+            Err(Refusal::Said(reason)) => return Err(Broken(reason)),
+        };
+        if !lacks.is_empty() {
+            return Err(Broken(format!("the user at redis may not use the command {lacks} on the keys")));
+        }
+        if is_master == 0 {
+            return Err(Broken("READONLY this is a replica".to_owned()));
+        }
+        let options = Options::read(&text);
+        let verdict = library.view().judge(code, options.of(&library.prefix));
+        match verdict {
+            Verdict::Fits => {}
+            Verdict::Load if code > REVISION => {
+                return Err(Broken("redis has a newer library, which does not know this key prefix".to_owned()));
+            }
+            Verdict::Load => {
+                load(shared, link, options).await?;
+                continue;
+            }
+            Verdict::Yield(section) => {
+                tracing::warn!(
+                    revision = section.revision,
+                    "another node has loaded other options of recoverable namespaces into redis: they hold from now on"
+                );
+                library.view().section = section;
+            }
+        }
+        let mut view = library.view();
+        view.has_started = true;
+        let before = view.replication.replace(replication);
+        return Ok(before.is_some() && before != view.replication);
+    }
+    Err(Broken("the functions do not stay in redis: who else loads a library \"ullim_history\"?".to_owned()))
+}
+
+async fn load(shared: &Shared, link: &mut MultiplexedConnection, mut options: Options) -> Result<(), Broken> {
+    let library = &shared.histories.library;
+    let section = library.view().section.clone();
+    let revision = section.revision;
+    options.set(&library.prefix, section);
+    let source = options.head(library.follows_replication) + SOURCE;
+    let mut command = redis::cmd("FUNCTION");
+    command.arg("LOAD").arg("REPLACE").arg(source);
+    match calls::one::<String>(shared, link, &command).await? {
+        Ok(_) => {
+            tracing::info!(revision = REVISION, options = revision, "loaded the functions of recoverable channels")
+        }
+        Err(Refusal::Said(reason)) => return Err(Broken(reason)),
+        Err(Refusal::Unknown) => {}
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{ChannelRule, HistoryRule};
+
+    fn section(size: usize, revision: u64) -> Section {
+        let history = Some(HistoryRule { size, ttl: Duration::from_secs(1) });
+        let rule = ChannelRule { history, ..ChannelRule::default() };
+        let mut section = Section::new(&ChannelRules::new(HashMap::from([("a".to_owned(), rule)])), false);
+        section.revision = revision;
+        section
+    }
+
+    fn view(section: Section, has_started: bool) -> View {
+        View { section, has_started, replication: None }
+    }
+
+    #[test]
+    fn the_source_has_the_revision() {
+        assert!(SOURCE.contains(&format!("\nlocal REVISION = {REVISION}\n")));
+    }
+
+    #[test]
+    fn who_starts_with_other_options_raises_the_revision_and_who_runs_yields() {
+        let mut starting = view(section(1, 1), false);
+        assert_eq!(starting.judge(REVISION, Some(&section(2, 5))), Verdict::Load);
+        assert_eq!(starting.section.revision, 6);
+        let mut running = view(section(2, 5), true);
+        assert_eq!(running.judge(REVISION, Some(&section(1, 6))), Verdict::Yield(section(1, 6)));
+        // What a failover has brought back is older.
+        assert_eq!(running.judge(REVISION, Some(&section(1, 4))), Verdict::Load);
+        assert_eq!(running.section.revision, 5);
+    }
+
+    #[test]
+    fn equal_options_are_left_alone_and_older_code_is_replaced() {
+        let mut starting = view(section(1, 1), false);
+        assert_eq!(starting.judge(REVISION, Some(&section(1, 7))), Verdict::Fits);
+        assert_eq!(starting.judge(REVISION - 1, Some(&section(1, 7))), Verdict::Load);
+        assert_eq!(starting.section.revision, 7);
+    }
+
+    #[test]
+    fn newer_code_is_never_replaced() {
+        for has_started in [false, true] {
+            let mut view = view(section(1, 9), has_started);
+            assert_eq!(view.judge(REVISION + 1, Some(&section(2, 5))), Verdict::Yield(section(2, 5)));
+            assert_eq!(view.judge(REVISION + 1, Some(&section(1, 5))), Verdict::Fits);
+        }
+    }
+}
