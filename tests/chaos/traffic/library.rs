@@ -74,7 +74,7 @@ pub(crate) async fn run(
                 subscriber.entries.push(Entry { at: now_ms(), what: What::Left { channel, since: from } });
                 subscription(channel)
             }
-            Event::Gap { channel, from, to, reason } => {
+            Event::Gap { channel, from, to, reason, .. } => {
                 let Some(channel) = index(&channel) else { continue };
                 Counts::add(&orders.counts.signals);
                 What::Gap { channel, from, to, reason: name_of(&reason), position: None }
@@ -97,6 +97,8 @@ fn name_of(reason: &GapReason) -> String {
         GapReason::Overload => "overload".to_owned(),
         GapReason::Undecodable => "undecodable".to_owned(),
         GapReason::Presence => "presence".to_owned(),
+        GapReason::History => "history".to_owned(),
+        GapReason::SlowConsumer => "slow_consumer".to_owned(),
         GapReason::Disconnected => "disconnected".to_owned(),
         GapReason::Other(name) => name.clone(),
     }

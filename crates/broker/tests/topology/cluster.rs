@@ -39,7 +39,7 @@ async fn channels_over_all_masters_are_heard_in_order() {
     }
     assert!(owners.iter().all(|channels| *channels > 20), "{owners:?}");
     for _ in &channels {
-        assert!(matches!(shard.next().await, Relayed::Joined(_)));
+        assert!(matches!(shard.next().await, Relayed::Joined(_, _)));
     }
     for round in 0..10 {
         for channel in &channels {
