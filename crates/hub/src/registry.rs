@@ -9,6 +9,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::position::Position;
 
 use crate::catching_up::{CatchingUp, Held, Log};
+use crate::config::SlowConsumer;
 use crate::connection::ConnectionId;
 use crate::pipeline::{Place, Ticket};
 use crate::repair::Repairs;
@@ -30,6 +31,8 @@ pub(crate) struct Channel {
     pub(crate) joined: bool,
     /// Something behind its position is missing. What is published meanwhile is dropped: the history has it.
     pub(crate) repairing: bool,
+    /// What becomes of those who hear it and read too slowly.
+    pub(crate) slow_consumer: SlowConsumer,
     /// Whether those who hear it are its members.
     pub(crate) presence: bool,
     /// Subscriptions that wait for the broker, and the commands that they belong to.
@@ -176,7 +179,12 @@ impl Registry {
     }
 
     /// The channel's entry, and whether it is new.
-    pub(crate) fn enter(&mut self, name: &ChannelName, presence: bool) -> (ChannelKey, bool) {
+    pub(crate) fn enter(
+        &mut self,
+        name: &ChannelName,
+        presence: bool,
+        slow_consumer: SlowConsumer,
+    ) -> (ChannelKey, bool) {
         if let Some(key) = self.find(name.as_str()) {
             return (key, false);
         }
@@ -186,6 +194,7 @@ impl Registry {
             position: None,
             joined: false,
             repairing: false,
+            slow_consumer,
             presence,
             waiting: Vec::new(),
             open_segment: None,

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use ullim_auth::{Audience, ResumeKey};
 use ullim_broker::{Broker, Presence, Relayed, Routed, RoutedEvent, ShardId, Window};
-use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, Transport, Wire, Work};
+use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, SlowConsumer, Transport, Wire, Work};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request, Subscribe};
 use ullim_protocol::outgoing::{Gap, GapReason};
@@ -242,6 +242,8 @@ fn namespaces() -> Namespaces {
         ("own".to_owned(), of(Audience::Own, Audience::Own)),
         ("token".to_owned(), of(Audience::Token, Audience::Token)),
         ("nobody".to_owned(), of(Audience::Nobody, Audience::Nobody)),
+        ("feed".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::DropOldest, ..open.clone() }),
+        ("state".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::Latest, ..open.clone() }),
         ("orders".to_owned(), kept.clone()),
         ("prices".to_owned(), NamespaceConfig { cache: true, ..kept.clone() }),
         ("team".to_owned(), NamespaceConfig { presence: true, ..kept }),
