@@ -125,10 +125,10 @@ impl Channel {
         Some(aside.log.part(*aside.catching_up.get(&slot)?))
     }
 
-    /// The last position of what was to be held back for a slot, and was dropped.
-    pub(crate) fn lost(&self, slot: u32) -> Option<Position> {
+    /// The position behind which everything is held back for a slot.
+    pub(crate) fn held_from(&self, slot: u32) -> Option<Position> {
         let aside = self.aside.as_ref()?;
-        aside.log.lost_position(*aside.catching_up.get(&slot)?)
+        aside.log.held_from(*aside.catching_up.get(&slot)?)
     }
 
     /// Nothing is held back for a slot any longer: what was.
@@ -236,8 +236,9 @@ impl Registry {
 
     /// What happens on the channel from now on is held back for a slot.
     pub(crate) fn hold_for(&mut self, key: ChannelKey, slot: u32, events: bool) {
-        let aside = self.channels[key.0 as usize].aside.get_or_insert_default();
-        aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), events });
+        let channel = &mut self.channels[key.0 as usize];
+        let aside = channel.aside.get_or_insert_default();
+        aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), from: channel.position, events });
     }
 
     /// The broker has confirmed the channel, and said where it stands: those who waited.

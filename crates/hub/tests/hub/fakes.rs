@@ -153,6 +153,15 @@ impl World {
         }
     }
 
+    /// Ends one of what is waited for.
+    pub(crate) fn settle_any(&mut self, which: usize) {
+        self.settle(&[]);
+        self.work.retain(Option::is_some);
+        if !self.work.is_empty() {
+            self.settle(&[which % self.work.len()]);
+        }
+    }
+
     /// Ends what was taken from the hub before.
     pub(crate) fn take_up(&mut self, work: Vec<Work>) {
         for work in work {
@@ -245,6 +254,7 @@ fn namespaces() -> Namespaces {
         ("feed".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::DropOldest, ..open.clone() }),
         ("state".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::Latest, ..open.clone() }),
         ("orders".to_owned(), kept.clone()),
+        ("long".to_owned(), NamespaceConfig { recover_limit: 1000, ..kept.clone() }),
         ("prices".to_owned(), NamespaceConfig { cache: true, ..kept.clone() }),
         ("team".to_owned(), NamespaceConfig { presence: true, ..kept }),
         ("room".to_owned(), NamespaceConfig { presence: true, ..open.clone() }),

@@ -5,6 +5,7 @@ mod catching_up;
 mod connecting;
 mod control;
 mod counting;
+mod dense;
 mod draining;
 mod fakes;
 mod fanout;
