@@ -128,7 +128,8 @@ impl Gateway {
         sum
     }
 
-    /// Stops accepting, tells every client to go elsewhere, and waits until they have gone, `window` at most.
+    /// Stops accepting, sends every client elsewhere, evenly over `window`, and waits until they have gone: as long as
+    /// that and `client.close_timeout` at most.
     pub async fn drain(&self, window: Duration) {
         self.acceptor.close();
         self.stop.cancel();

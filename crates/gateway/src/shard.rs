@@ -29,7 +29,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use ullim_broker::{Histogram, Relayed, ShardId, ShardInbox};
 use ullim_hub::{ConnectionId, Finished, Hub, Setup, Transport, Work};
-use ullim_protocol::codes;
 use ullim_protocol::websocket::Limits;
 
 use crate::address::Addresses;
@@ -58,7 +57,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// What a shard is told from outside.
 pub(crate) enum Order {
-    /// Close every connection and end within `window`.
+    /// Send every client elsewhere within `window`, and end.
     Drain { window: Duration, drained: oneshot::Sender<()> },
 }
 
@@ -105,6 +104,9 @@ pub(crate) struct Shard {
     handshake_duration: Histogram,
     tls: TlsCounters,
     published: Arc<Published>,
+    /// How long a peer may take to end a connection that was closed.
+    close_timeout: Duration,
+    /// Until when, and who waits for the end.
     draining: Option<(Instant, oneshot::Sender<()>)>,
 }
 
@@ -157,6 +159,7 @@ impl Shard {
             handshake_duration: Histogram::default(),
             tls: TlsCounters::default(),
             published,
+            close_timeout: config.close_timeout,
             draining: None,
         })
     }
@@ -287,8 +290,8 @@ impl Shard {
 
     fn drain(&mut self, window: Duration, drained: oneshot::Sender<()>) {
         self.refuse_arriving();
-        self.hub.close_all(&codes::GOING_AWAY, "this node is shutting down: connect to another");
-        self.draining = Some((Instant::now() + window, drained));
+        self.hub.drain(window);
+        self.draining = Some((Instant::now() + window + self.close_timeout, drained));
     }
 
     fn is_drained(&mut self) -> bool {

@@ -10,8 +10,11 @@ use bytes::Bytes;
 use ullim_broker::Relayed;
 use ullim_protocol::outgoing::{Outgoing, Push};
 
+use crate::config::SlowConsumer;
+use crate::outbox::Outbox;
 use crate::outlet::{Encode, Wire};
 use crate::registry::{Channel, ChannelKey, Registry, Takes};
+use crate::shedding::Tag;
 use crate::slots::Slots;
 
 /// How much memory for encoded bytes is kept from batch to batch.
@@ -47,6 +50,8 @@ struct Link {
 pub(crate) struct Segment {
     pub(crate) channel: ChannelKey,
     pub(crate) receivers: Receivers,
+    /// What becomes of it where a client reads too slowly.
+    slow_consumer: SlowConsumer,
     first: u32,
     last: u32,
     /// How many connections it was written or queued to.
@@ -74,11 +79,14 @@ pub(crate) struct Encoded {
 /// A segment in the bytes of a wire.
 #[derive(Debug)]
 struct Encoding {
+    segment: u32,
     range: Range<usize>,
     /// Where its items' ends begin.
     ends: usize,
     /// A copy for those who have to wait.
     shared: Option<Bytes>,
+    /// Copies of single items, where some may give way to others: one that stays must not keep the rest in memory.
+    copies: Vec<Option<Bytes>>,
 }
 
 /// Some of the bytes of one encoding.
@@ -149,6 +157,10 @@ impl Batch {
         self.segments.push(Segment {
             channel: key,
             receivers,
+            slow_consumer: match receivers {
+                Receivers::Live => channel.slow_consumer,
+                Receivers::Watching => SlowConsumer::Close,
+            },
             first: index,
             last: index,
             reached: 0,
@@ -219,11 +231,12 @@ pub(crate) struct Content<'b> {
 impl<'b> Content<'b> {
     /// All of a segment for a wire.
     pub(crate) fn whole(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> Piece {
+        let number = segment;
         let segment = &mut self.segments[segment as usize];
         let place = &mut segment.encodings[usize::from(wire.0)];
         if *place == NONE {
             *place = self.encoded.encodings.len() as u32;
-            self.encoded.encode(items_from(segment.first, self.links), wire, encode, items);
+            self.encoded.encode(number, items_from(segment.first, self.links), wire, encode, items);
         }
         Piece { encoding: *place, range: self.encoded.encodings[*place as usize].range.clone() }
     }
@@ -269,6 +282,50 @@ impl<'b> Content<'b> {
     }
 }
 
+impl Content<'_> {
+    /// Keeps what of a piece is behind its first `done` bytes; how many publications gave way.
+    pub(crate) fn keep(&mut self, piece: &Piece, done: usize, outbox: &mut Outbox, items: &[Relayed]) -> u64 {
+        let encoding = &mut self.encoded.encodings[piece.encoding as usize];
+        let segment = &self.segments[encoding.segment as usize];
+        if segment.slow_consumer == SlowConsumer::Close {
+            outbox.push(self.encoded.share(piece, done), done > 0);
+            return 0;
+        }
+        let begin = piece.range.start + done;
+        let own = items_from(segment.first, self.links);
+        let (mut start, mut gave_way) = (encoding.range.start, 0);
+        for (place, (at, end)) in own.zip(&self.encoded.ends[encoding.ends..]).enumerate() {
+            let item = std::mem::replace(&mut start, *end)..*end;
+            if item.end <= begin || item.start >= piece.range.end {
+                continue;
+            }
+            if item.start < begin {
+                outbox.push(Bytes::copy_from_slice(&self.encoded.bytes[begin..item.end]), done > 0);
+                continue;
+            }
+            let is_latest = segment.slow_consumer == SlowConsumer::Latest;
+            if is_latest && item.end < piece.range.end {
+                gave_way += 1;
+                continue;
+            }
+            encoding.copies.resize((place + 1).max(encoding.copies.len()), None);
+            let copy = encoding.copies[place].get_or_insert_with(|| Bytes::copy_from_slice(&self.encoded.bytes[item]));
+            let bytes = copy.clone();
+            match &items[at] {
+                Relayed::Publication(_) if is_latest => {
+                    gave_way += u64::from(outbox.push_latest(bytes, segment.channel));
+                }
+                Relayed::Publication(routed) => {
+                    let (channel, window) = (routed.channel.clone(), routed.published);
+                    outbox.push_tagged(bytes, Tag { channel, window, is_gap: false });
+                }
+                _ => outbox.push(bytes, false),
+            }
+        }
+        gave_way
+    }
+}
+
 impl Encoded {
     pub(crate) fn bytes(&self, piece: &Piece) -> &[u8] {
         &self.bytes[piece.range.clone()]
@@ -283,7 +340,14 @@ impl Encoded {
     }
 
     #[cold]
-    fn encode(&mut self, own: impl Iterator<Item = usize>, wire: Wire, encode: &impl Encode, items: &[Relayed]) {
+    fn encode(
+        &mut self,
+        segment: u32,
+        own: impl Iterator<Item = usize>,
+        wire: Wire,
+        encode: &impl Encode,
+        items: &[Relayed],
+    ) {
         let (start, ends) = (self.bytes.len(), self.ends.len());
         for at in own {
             let push = match &items[at] {
@@ -296,7 +360,8 @@ impl Encoded {
             encode.message(wire, &push, &mut self.bytes);
             self.ends.push(self.bytes.len());
         }
-        self.encodings.push(Encoding { range: start..self.bytes.len(), ends, shared: None });
+        let range = start..self.bytes.len();
+        self.encodings.push(Encoding { segment, range, ends, shared: None, copies: Vec::new() });
     }
 }
 

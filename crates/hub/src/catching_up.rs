@@ -29,6 +29,8 @@ const ITEM_BYTES: usize = 128;
 pub(crate) struct CatchingUp {
     /// The number of the first item of the log that is for it.
     pub(crate) begun: u64,
+    /// Where the channel stood then, if it is recoverable.
+    pub(crate) from: Option<Position>,
     /// Whether joins and leaves are for it.
     pub(crate) events: bool,
 }
@@ -50,8 +52,8 @@ pub(crate) struct Log {
 /// What is held for one subscription.
 #[derive(Debug)]
 pub(crate) struct Held {
-    /// When that happened which was dropped and is in no history.
-    pub(crate) lost: Option<Window>,
+    /// When that happened which was dropped and is in no history; `Presence` if no publications are among it.
+    pub(crate) lost: Option<(Window, GapReason)>,
     pub(crate) items: Vec<Relayed>,
 }
 
@@ -92,6 +94,9 @@ impl Log {
         }
         let (lost, window) = match item {
             Relayed::Presence(routed) => (&mut self.lost_events, routed.published),
+            Relayed::Gap(_, gap) if is_of_presence(item) => {
+                (&mut self.lost_events, Window { from: gap.from, to: gap.to })
+            }
             Relayed::Publication(routed) => (&mut self.lost_publications, routed.published),
             Relayed::Gap(_, gap) => (&mut self.lost_publications, Window { from: gap.from, to: gap.to }),
             Relayed::Joined(..) | Relayed::Control(_) => return,
@@ -102,17 +107,21 @@ impl Log {
 
     /// What there is for a subscription: when what it has lost happened, and the items that are left.
     pub(crate) fn part(&self, caught: CatchingUp) -> Held {
-        let events = self.lost_events.filter(|_| caught.events);
-        let lost = [events, self.lost_publications].into_iter().flatten().filter(|lost| lost.last >= caught.begun);
+        let of_its_own = |lost: Option<Lost>| lost.filter(|lost| lost.last >= caught.begun).map(|lost| lost.window);
+        let events = of_its_own(self.lost_events).filter(|_| caught.events);
+        let publications = of_its_own(self.lost_publications);
+        let reason = if publications.is_some() { GapReason::Overload } else { GapReason::Presence };
+        let lost = [events, publications].into_iter().flatten().reduce(widest).map(|window| (window, reason));
         let skipped = caught.begun.saturating_sub(self.first) as usize;
         let items = self.items.iter().skip(skipped);
         let items = items.filter(|item| caught.events || !is_of_presence(item));
-        Held { lost: lost.map(|lost| lost.window).reduce(widest), items: items.cloned().collect() }
+        Held { lost, items: items.cloned().collect() }
     }
 
-    /// The last position that a subscription has lost.
-    pub(crate) fn lost_position(&self, caught: CatchingUp) -> Option<Position> {
-        self.lost_position.filter(|(last, _)| *last >= caught.begun).map(|(_, position)| position)
+    /// The position behind which everything is held for a subscription.
+    pub(crate) fn held_from(&self, caught: CatchingUp) -> Option<Position> {
+        let lost = self.lost_position.filter(|(last, _)| *last >= caught.begun).map(|(_, position)| position);
+        lost.max(caught.from)
     }
 }
 
@@ -165,8 +174,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let name = channel.name.clone();
         let Some((caught, Held { lost, items })) = channel.release_held(id.slot) else { return };
         let session = self.session(id).map(|session| session.id);
-        if let Some(Window { from, to }) = lost {
-            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason: GapReason::Overload, position: begun });
+        if let Some((Window { from, to }, reason)) = lost {
+            let position = begun.filter(|_| reason != GapReason::Presence);
+            self.tell_gap_to(id.slot, key, &name, Gap { from, to, reason, position });
         }
         let now = self.broker.now();
         for item in items {

@@ -29,7 +29,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
     }
 
-    /// Ends every connection with a reason.
+    /// Ends every connection with a reason, at once. [`drain`](Self::drain) has more patience.
     pub fn close_all(&mut self, code: &'static CloseCode, detail: &str) {
         let all: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
         for slot in all {
@@ -93,20 +93,27 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if self.sessions.get(&session.id) == Some(&id.slot) {
             self.sessions.remove(&session.id);
         }
+        let absence = self.absence();
         for subscription in session.subscriptions {
-            self.leave(id, session.id, &subscription);
+            self.leave(id, session.id, &subscription, absence);
         }
     }
 
     /// Takes a connection out of a channel's subscribers and members, and the channel out of the broker's if it was the
-    /// last.
-    pub(crate) fn leave(&mut self, id: ConnectionId, session: SessionId, subscription: &Subscription) {
+    /// last. It may be away for `absence` before others are told.
+    pub(crate) fn leave(
+        &mut self,
+        id: ConnectionId,
+        session: SessionId,
+        subscription: &Subscription,
+        absence: Duration,
+    ) {
         let key = subscription.channel;
         if subscription.entered
             && let Some(channel) = self.registry.get(key)
         {
             let channel = channel.name.clone();
-            self.presence.leave(&channel, session, self.claim(id), Duration::ZERO);
+            self.presence.leave(&channel, session, self.claim(id), absence);
         }
         if let Some(permit) = subscription.permit() {
             self.expiries.move_permit(id.slot, key, Some(permit.expires), None);
@@ -128,7 +135,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if let Some(connection) = self.connection(id) {
             connection.outbox.drop_unbegun();
         }
-        self.close(id, &codes::SLOW_CONSUMER, &format!("more than {limit} bytes were waiting"));
+        self.close(
+            id,
+            &codes::SLOW_CONSUMER,
+            &format!("more than {limit} bytes were waiting: resume from the last position"),
+        );
     }
 }
 

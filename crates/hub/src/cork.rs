@@ -76,7 +76,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = self.connection(id) else {
             return;
         };
-        if connection.outbox.bytes_behind() > limit && !connection.closing {
+        if connection.outbox.bytes_behind() > limit && !connection.closing && !self.make_room(id, limit) {
             self.counters.slow_closes += 1;
             self.close_slow(id, limit);
         }

@@ -41,6 +41,10 @@ pub struct Counters {
     pub fanout_duration: Histogram,
     /// Connections closed because their clients did not read.
     pub slow_closes: u64,
+    /// Publications that gave way because a client read too slowly, the oldest first; the client was told a gap.
+    pub dropped_oldest: u64,
+    /// Publications that gave way to newer ones of their channels because a client read too slowly.
+    pub dropped_latest: u64,
     /// Gaps told, once per subscriber.
     pub gaps: u64,
     /// Subscriptions that have recovered what their clients had missed.
@@ -91,6 +95,8 @@ impl Counters {
         self.delivery_latency.add(&other.delivery_latency);
         self.fanout_duration.add(&other.fanout_duration);
         self.slow_closes += other.slow_closes;
+        self.dropped_oldest += other.dropped_oldest;
+        self.dropped_latest += other.dropped_latest;
         self.gaps += other.gaps;
         self.recovered += other.recovered;
         self.not_recovered += other.not_recovered;

@@ -57,6 +57,8 @@ struct Pass<'p, O, E> {
     troubled: &'p mut Vec<(ConnectionId, bool)>,
     /// How many bytes were written or queued.
     bytes: usize,
+    /// How many publications gave way to newer ones.
+    gave_way: u64,
 }
 
 impl<O: Outlet, E: Encode> Hub<O, E> {
@@ -134,6 +136,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             copied: &mut scratch.copied,
             troubled: &mut scratch.troubled,
             bytes: 0,
+            gave_way: 0,
         };
         match pass.content.segments {
             [only] => {
@@ -145,6 +148,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             _ => pass.send_several(order),
         }
         self.counters.message_bytes_out += pass.bytes as u64;
+        self.counters.dropped_latest += pass.gave_way;
         let now = self.broker.now();
         for (at, times) in scratch.batch.reached() {
             match &items[at] {
@@ -291,7 +295,7 @@ impl<O: Outlet, E: Encode> Pass<'_, O, E> {
             let done = taken.min(piece.len());
             taken -= done;
             if done < piece.len() {
-                connection.outbox.push(self.content.encoded.share(piece, done), done > 0);
+                self.gave_way += self.content.keep(piece, done, &mut connection.outbox, self.items);
             }
         }
         if connection.outbox.bytes_behind() > self.queue_bytes {

@@ -16,6 +16,7 @@ use crate::connection::{Connection, ConnectionId};
 use crate::cork::Cork;
 use crate::counters::Counters;
 use crate::deadlines::Deadlines;
+use crate::draining::Draining;
 use crate::expiry::Expiries;
 use crate::fanout::Scratch;
 use crate::heartbeat::Wheel;
@@ -103,6 +104,8 @@ pub struct Hub<O, E> {
     next_generation: u32,
     pub(crate) connect_deadlines: Deadlines<ConnectionId>,
     pub(crate) close_deadlines: Deadlines<ConnectionId>,
+    /// Clients are sent elsewhere.
+    pub(crate) draining: Option<Draining>,
     resumed: Vec<ConnectionId>,
     pub(crate) cork: Cork,
 }
@@ -139,6 +142,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             now: Duration::ZERO,
             next_sequence: 0,
             next_generation: 0,
+            draining: None,
             resumed: Vec::new(),
             cork: Cork::default(),
         }

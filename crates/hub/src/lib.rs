@@ -7,13 +7,14 @@
 //! * `commands`: what a client's command does; `connecting`, `subscribing` and `settling`, `presence`, `closing`:
 //!   the longer stories
 //! * `permission`: who may do what; `time`, `expiry`: until when; `control`: what other nodes order
+//! * `draining`: how a shard ends without a storm
 //! * `pipeline`: answers keep the order of the commands; `work`: what is waited for
 //! * `catching_up`: what happens between a subscription's beginning and its reply; `recovering`: what was published before
 //! * `repair`: what the shard's own queue has lost is read from the history
 //! * `past`: the command `history`
 //! * `fanout`: publications, joins and gaps from the broker → connections; `batch`: which of them goes to whom, encoded
 //! * `registry`: channel → subscribers; `slots`: a set of them
-//! * `connection`, `outbox`, `session`: what is kept of one client
+//! * `connection`, `outbox`, `session`: what is kept of one client; `shedding`: what gives way if it reads too slowly
 
 mod batch;
 mod catching_up;
@@ -26,6 +27,7 @@ mod control;
 mod cork;
 mod counters;
 mod deadlines;
+mod draining;
 mod expiry;
 mod fanout;
 mod heartbeat;
@@ -42,6 +44,7 @@ mod registry;
 mod repair;
 mod session;
 mod settling;
+mod shedding;
 mod slots;
 mod subscribing;
 mod time;

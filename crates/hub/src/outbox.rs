@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use bytes::{Buf, Bytes};
 
 use crate::outlet::Outlet;
+use crate::registry::ChannelKey;
+use crate::shedding::{Latest, Tag};
 
 /// The most frames that one write gathers. Far below what the system takes (1,024), as it would write no more of them.
 pub(crate) const GATHERED: usize = 64;
@@ -15,11 +17,21 @@ pub(crate) const GATHERED: usize = 64;
 pub(crate) struct Outbox(Option<Box<Waiting>>);
 
 #[derive(Debug, Default)]
-struct Waiting {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
+pub(crate) struct Waiting {
+    pub(crate) frames: VecDeque<Frame>,
+    pub(crate) bytes: usize,
     /// Whether the first frame's beginning has been written.
-    begun: bool,
+    pub(crate) begun: bool,
+    /// Where the newest publication waits of each channel of which no other does.
+    pub(crate) latest: Latest,
+}
+
+/// What waits in one piece. Without bytes, it has given way.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) bytes: Bytes,
+    /// What may give way.
+    pub(crate) tag: Option<Box<Tag>>,
 }
 
 impl Outbox {
@@ -36,23 +48,41 @@ impl Outbox {
     /// How many bytes wait behind the first frame. That one does not count, so that a message larger than any limit
     /// still reaches a client that reads.
     pub(crate) fn bytes_behind(&self) -> usize {
-        self.0.as_ref().map_or(0, |waiting| waiting.bytes - waiting.frames.front().map_or(0, Bytes::len))
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes - waiting.frames.front().map_or(0, |frame| frame.bytes.len()))
     }
 
     /// Adds a frame at the end. If it has `begun`, it is what is left of a frame whose beginning has been written: only
     /// where nothing waits.
-    pub(crate) fn push(&mut self, frame: Bytes, begun: bool) {
+    pub(crate) fn push(&mut self, bytes: Bytes, begun: bool) {
         let waiting = self.0.get_or_insert_default();
-        waiting.bytes += frame.len();
+        waiting.bytes += bytes.len();
         waiting.begun |= begun;
-        waiting.frames.push_back(frame);
+        waiting.frames.push_back(Frame { bytes, tag: None });
+    }
+
+    /// Adds a publication that may give way.
+    pub(crate) fn push_tagged(&mut self, bytes: Bytes, tag: Tag) {
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += bytes.len();
+        waiting.frames.push_back(Frame { bytes, tag: Some(Box::new(tag)) });
+    }
+
+    /// Adds a publication of which only the newest is to wait; whether an older one gave way.
+    pub(crate) fn push_latest(&mut self, bytes: Bytes, channel: ChannelKey) -> bool {
+        self.0.get_or_insert_default().push_latest(bytes, channel)
+    }
+
+    /// What waits, if there is anything.
+    pub(crate) fn waiting(&mut self) -> Option<&mut Waiting> {
+        self.0.as_deref_mut()
     }
 
     /// Drops every frame of which nothing has been written.
     pub(crate) fn drop_unbegun(&mut self) {
         if let Some(waiting) = &mut self.0 {
             waiting.frames.truncate(usize::from(waiting.begun));
-            waiting.bytes = waiting.frames.iter().map(Bytes::len).sum();
+            waiting.bytes = waiting.frames.iter().map(|frame| frame.bytes.len()).sum();
+            waiting.latest = Latest::default();
             if waiting.frames.is_empty() {
                 self.0 = None;
             }
@@ -66,8 +96,8 @@ impl Outbox {
             let mut offered = 0;
             let mut count = 0;
             for (slice, frame) in slices.iter_mut().zip(&waiting.frames) {
-                *slice = IoSlice::new(frame);
-                offered += frame.len();
+                *slice = IoSlice::new(&frame.bytes);
+                offered += frame.bytes.len();
                 count += 1;
             }
             let written = outlet.write(&slices[..count])?;
@@ -86,14 +116,15 @@ impl Waiting {
     fn advance(&mut self, mut written: usize) {
         self.bytes -= written;
         while let Some(frame) = self.frames.front_mut() {
-            if written < frame.len() {
+            if written < frame.bytes.len() {
                 self.begun |= written > 0;
-                frame.advance(written);
+                frame.bytes.advance(written);
                 return;
             }
-            written -= frame.len();
+            written -= frame.bytes.len();
             self.begun = false;
             self.frames.pop_front();
+            self.latest.gone += 1;
         }
     }
 }

@@ -85,10 +85,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let id = place.ticket.connection;
         let Some((key, at)) = self.catching_up_at(id, &wanted.channel) else { return false };
         let Some(channel) = self.registry.get(key) else { return false };
-        let (lost, channel) = (channel.lost(id.slot), channel.name.clone());
+        let (held_from, channel) = (channel.held_from(id.slot), channel.name.clone());
         let namespace = self.namespace(&channel);
         let (limit, cache) = namespace.map(|namespace| (namespace.recover_limit, namespace.cache)).unwrap_or_default();
-        match need(wanted.recover, &wanted.past, at, lost, cache) {
+        match need(wanted.recover, &wanted.past, at, held_from, cache) {
             Need::Nothing => return false,
             Need::Known(position) => {
                 let nothing = Recovery { publications: Vec::new(), position, outcome: Reach::Whole };
@@ -205,7 +205,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let position = earlier.unwrap_or(Some(at));
             return Beginning { position, recovered: recover == position, ..Beginning::default() };
         }
-        let has_all_behind = |position| channel.lost(id.slot).is_none_or(|lost| lost <= position);
+        let has_all_behind = |position| channel.held_from(id.slot) <= Some(position);
         let mut beginning = Beginning { position: Some(at), ..Beginning::default() };
         let mut routed = Vec::new();
         match past.found {
@@ -255,9 +255,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 }
 
-/// What is needed for a client that has heard what `recover` says, where the channel stands `at`, and what was held back
-/// was `lost` so far.
-fn need(recover: Option<Position>, past: &Past, at: Position, lost: Option<Position>, cache: bool) -> Need {
+/// What is needed for a client that has heard what `recover` says, where the channel stands `at`, and everything behind
+/// `held_from` is held back.
+fn need(recover: Option<Position>, past: &Past, at: Position, held_from: Option<Position>, cache: bool) -> Need {
     match (&past.found, recover) {
         (Found::Nothing, Some(since)) if since == at => Need::Known(since),
         (Found::Nothing, Some(since)) => Need::Missed(since),
@@ -266,8 +266,12 @@ fn need(recover: Option<Position>, past: &Past, at: Position, lost: Option<Posit
             true => Need::Nothing,
             false => Need::GivesUp,
         },
-        (Found::Missed(found), Some(since)) if lost.is_some_and(|lost| lost > found.position) => {
-            if past.reads < MAX_READS { Need::Missed(since) } else { Need::GivesUp }
+        (Found::Missed(found), Some(since)) if held_from > Some(found.position) => {
+            if past.reads < MAX_READS {
+                Need::Missed(since)
+            } else {
+                Need::GivesUp
+            }
         }
         (Found::Nothing, None) | (Found::Lost, _) if cache => Need::Latest,
         _ => Need::Nothing,

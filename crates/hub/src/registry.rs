@@ -9,6 +9,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::position::Position;
 
 use crate::catching_up::{CatchingUp, Held, Log};
+use crate::config::SlowConsumer;
 use crate::connection::ConnectionId;
 use crate::pipeline::{Place, Ticket};
 use crate::repair::Repairs;
@@ -30,6 +31,8 @@ pub(crate) struct Channel {
     pub(crate) joined: bool,
     /// Something behind its position is missing. What is published meanwhile is dropped: the history has it.
     pub(crate) repairing: bool,
+    /// What becomes of those who hear it and read too slowly.
+    pub(crate) slow_consumer: SlowConsumer,
     /// Whether those who hear it are its members.
     pub(crate) presence: bool,
     /// Subscriptions that wait for the broker, and the commands that they belong to.
@@ -122,10 +125,10 @@ impl Channel {
         Some(aside.log.part(*aside.catching_up.get(&slot)?))
     }
 
-    /// The last position of what was to be held back for a slot, and was dropped.
-    pub(crate) fn lost(&self, slot: u32) -> Option<Position> {
+    /// The position behind which everything is held back for a slot.
+    pub(crate) fn held_from(&self, slot: u32) -> Option<Position> {
         let aside = self.aside.as_ref()?;
-        aside.log.lost_position(*aside.catching_up.get(&slot)?)
+        aside.log.held_from(*aside.catching_up.get(&slot)?)
     }
 
     /// Nothing is held back for a slot any longer: what was.
@@ -176,7 +179,12 @@ impl Registry {
     }
 
     /// The channel's entry, and whether it is new.
-    pub(crate) fn enter(&mut self, name: &ChannelName, presence: bool) -> (ChannelKey, bool) {
+    pub(crate) fn enter(
+        &mut self,
+        name: &ChannelName,
+        presence: bool,
+        slow_consumer: SlowConsumer,
+    ) -> (ChannelKey, bool) {
         if let Some(key) = self.find(name.as_str()) {
             return (key, false);
         }
@@ -186,6 +194,7 @@ impl Registry {
             position: None,
             joined: false,
             repairing: false,
+            slow_consumer,
             presence,
             waiting: Vec::new(),
             open_segment: None,
@@ -227,8 +236,9 @@ impl Registry {
 
     /// What happens on the channel from now on is held back for a slot.
     pub(crate) fn hold_for(&mut self, key: ChannelKey, slot: u32, events: bool) {
-        let aside = self.channels[key.0 as usize].aside.get_or_insert_default();
-        aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), events });
+        let channel = &mut self.channels[key.0 as usize];
+        let aside = channel.aside.get_or_insert_default();
+        aside.catching_up.insert(slot, CatchingUp { begun: aside.log.next(), from: channel.position, events });
     }
 
     /// The broker has confirmed the channel, and said where it stands: those who waited.

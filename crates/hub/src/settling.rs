@@ -100,7 +100,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let mut begun: Vec<(ChannelKey, Beginning)> = Vec::new();
         for Wanted { channel, outcome, recover, past, .. } in wanted {
             let key = self.registry.find(&channel);
-            let key = key.filter(|key| self.session(id).is_some_and(|session| session.subscription(*key).is_some()));
+            // One that has only begun is another's: that which stood was ended before its turn came.
+            let key = key.filter(|key| {
+                let subscription = self.session(id).and_then(|session| session.subscription(*key));
+                subscription.is_some_and(|subscription| subscription.progress != Progress::Awaited)
+            });
             let result = match (outcome, key) {
                 (Outcome::Refused(refusal), _) => Err(refusal),
                 (Outcome::Stands(mut subscribed), Some(key)) => {
@@ -115,7 +119,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     }
                     Ok(subscribed)
                 }
-                // It stood, and was ended before its turn came.
                 _ => Err(ended(&codes::SUBSCRIPTION_ENDED)),
             };
             results.push((channel, result));

@@ -19,6 +19,8 @@
 //! the entry) → listing (where members are wanted) → reading (its history, where that is needed) → stands; from each of
 //! them: refused.
 
+use std::time::Duration;
+
 use ullim_auth::{Grant, Rejection, Verified};
 use ullim_broker::Answer as Later;
 use ullim_protocol::channel::ChannelName;
@@ -192,8 +194,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if self.registry.unconfirmed() >= MAX_UNCONFIRMED {
             return Err(unavailable("too many subscriptions wait for the broker"));
         }
-        let presence = self.namespace(channel).is_some_and(|namespace| namespace.presence);
-        let (key, is_new) = self.registry.enter(channel, presence);
+        let namespace = self.namespace(channel);
+        let of_namespace = namespace.map(|namespace| (namespace.presence, namespace.slow_consumer));
+        let (presence, slow_consumer) = of_namespace.unwrap_or_default();
+        let (key, is_new) = self.registry.enter(channel, presence, slow_consumer);
         if is_new {
             self.broker.subscribe(self.shard, channel);
         }
@@ -288,7 +292,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let place = session.subscriptions.iter().position(|subscription| subscription.channel == key);
         if let Some(place) = place {
             let subscription = session.subscriptions.remove(place);
-            self.leave(id, session_id, &subscription);
+            self.leave(id, session_id, &subscription, Duration::ZERO);
         }
     }
 }

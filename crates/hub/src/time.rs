@@ -29,6 +29,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         self.repair();
         self.expire();
+        self.send_away_in_turn();
         while let Some(id) = self.close_deadlines.next_due(now) {
             self.remove_if_there(id);
         }

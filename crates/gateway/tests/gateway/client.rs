@@ -200,9 +200,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next message.
     pub(crate) async fn next(&mut self) -> Value {
-        let (opcode, payload) = soon("a message", self.frame()).await;
-        assert_eq!(opcode, 1, "{payload:?}");
-        serde_json::from_slice(&payload).unwrap()
+        loop {
+            let (opcode, payload) = soon("a message", self.frame()).await;
+            match opcode {
+                1 => return serde_json::from_slice(&payload).unwrap(),
+                // A ping, which may come at any time.
+                9 => {}
+                _ => panic!("{opcode}: {payload:?}"),
+            }
+        }
     }
 
     /// The next frame, whole: its opcode and what is in it.

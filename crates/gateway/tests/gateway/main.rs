@@ -4,6 +4,7 @@
 
 mod certificates;
 mod client;
+mod draining;
 mod halfway;
 mod limits;
 mod pages;

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use ullim_auth::{Audience, ResumeKey};
 use ullim_broker::{Broker, Presence, Relayed, Routed, RoutedEvent, ShardId, Window};
-use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, Transport, Wire, Work};
+use ullim_hub::{Config, ConnectionId, Hub, NamespaceConfig, Namespaces, Setup, SlowConsumer, Transport, Wire, Work};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::command::{Command, DecodeError, Publish, Request, Subscribe};
 use ullim_protocol::outgoing::{Gap, GapReason};
@@ -153,6 +153,15 @@ impl World {
         }
     }
 
+    /// Ends one of what is waited for.
+    pub(crate) fn settle_any(&mut self, which: usize) {
+        self.settle(&[]);
+        self.work.retain(Option::is_some);
+        if !self.work.is_empty() {
+            self.settle(&[which % self.work.len()]);
+        }
+    }
+
     /// Ends what was taken from the hub before.
     pub(crate) fn take_up(&mut self, work: Vec<Work>) {
         for work in work {
@@ -242,7 +251,10 @@ fn namespaces() -> Namespaces {
         ("own".to_owned(), of(Audience::Own, Audience::Own)),
         ("token".to_owned(), of(Audience::Token, Audience::Token)),
         ("nobody".to_owned(), of(Audience::Nobody, Audience::Nobody)),
+        ("feed".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::DropOldest, ..open.clone() }),
+        ("state".to_owned(), NamespaceConfig { slow_consumer: SlowConsumer::Latest, ..open.clone() }),
         ("orders".to_owned(), kept.clone()),
+        ("long".to_owned(), NamespaceConfig { recover_limit: 1000, ..kept.clone() }),
         ("prices".to_owned(), NamespaceConfig { cache: true, ..kept.clone() }),
         ("team".to_owned(), NamespaceConfig { presence: true, ..kept }),
         ("room".to_owned(), NamespaceConfig { presence: true, ..open.clone() }),

@@ -43,8 +43,9 @@ impl Presence for FakePresence {
         }
     }
 
-    fn leave(&self, channel: &ChannelName, _: SessionId, claim: Claim, _: Duration) {
-        self.ask(format!("leave {channel}"));
+    fn leave(&self, channel: &ChannelName, _: SessionId, claim: Claim, absence: Duration) {
+        let absence = if absence.is_zero() { String::new() } else { format!(" for {absence:?}") };
+        self.ask(format!("leave {channel}{absence}"));
         *self.left.lock().unwrap() = Some(claim);
     }
 
