@@ -87,6 +87,12 @@ pub struct RedisConfig {
     /// How long a channel without subscribers stays subscribed.
     #[serde(with = "humantime_serde")]
     pub cooldown: Duration,
+    /// Holes in recoverable channels are passed on, and nothing is verified. For the proof that a check finds it.
+    #[cfg(feature = "sabotage")]
+    pub break_repair: bool,
+    /// Epochs go on when Redis has lost data. For the proof that a check finds it.
+    #[cfg(feature = "sabotage")]
+    pub break_epoch: bool,
 }
 
 impl Default for RedisConfig {
@@ -107,6 +113,10 @@ impl Default for RedisConfig {
             canary_interval: Duration::from_secs(3),
             command_timeout: Duration::from_secs(2),
             cooldown: Duration::from_secs(5),
+            #[cfg(feature = "sabotage")]
+            break_repair: false,
+            #[cfg(feature = "sabotage")]
+            break_epoch: false,
         }
     }
 }

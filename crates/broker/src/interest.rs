@@ -9,16 +9,27 @@
 //!    ◀───────────────────────── broken(), or an unsubscribe that was not asked for ─────────────────────
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, hash_map};
+mod cursor;
+mod recent;
+mod recoverable;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque, hash_map};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
+use tokio::sync::Notify;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
 
-use crate::ShardId;
 use crate::queue::{Delivered, Relayed, ShardQueue};
 use crate::shards::{ShardSet, Shards, Told};
+use crate::{ChannelRules, ShardId};
+use cursor::Cursor;
+pub(crate) use cursor::{Kept, Read};
+pub(crate) use recoverable::{Cached, Check, Heard};
 
 /// The table of channels. Times named `at` and `from` are the broker's, in Unix milliseconds; those named `now` are the
 /// node's own, monotonic.
@@ -33,6 +44,19 @@ pub(crate) struct Interest {
     cooling: BTreeSet<(Duration, ChannelName)>,
     cooldown: Duration,
     confirmed: u64,
+    rules: ChannelRules,
+    /// Recoverable channels whose history is to be read.
+    checks: VecDeque<ChannelName>,
+    next_check: u64,
+    /// There are checks.
+    wanted: Arc<Notify>,
+    /// What waits on all recoverable channels, and what is kept of them for those who recover; in bytes.
+    held_bytes: Arc<AtomicUsize>,
+    recent_bytes: Arc<AtomicUsize>,
+    /// Every channel of which something is kept.
+    recents: AHashSet<ChannelName>,
+    /// A hole is passed on as if nothing were missing.
+    break_repair: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +68,8 @@ struct Entry {
     link: Link,
     /// Since when those who have joined may have missed something.
     lost_since: Option<u64>,
+    /// Where it stands, if it is recoverable. In a cell, because all channels of a batch are found first.
+    cursor: Option<Box<RefCell<Cursor>>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +95,14 @@ impl Interest {
             cooling: BTreeSet::new(),
             cooldown,
             confirmed: 0,
+            rules: ChannelRules::default(),
+            checks: VecDeque::new(),
+            next_check: 0,
+            wanted: Arc::default(),
+            held_bytes: Arc::default(),
+            recent_bytes: Arc::default(),
+            recents: AHashSet::new(),
+            break_repair: false,
         }
     }
 
@@ -83,7 +117,8 @@ impl Interest {
             let mut waiting = ShardSet::default();
             waiting.insert(shard);
             let link = Link::Absent(queue_request(&mut self.requests, &mut self.next_request, channel));
-            let entry = Entry { joined: ShardSet::default(), waiting, link, lost_since: None };
+            let cursor = self.rules.of(channel).history.map(|_| Box::new(RefCell::new(Cursor::new(&self.held_bytes))));
+            let entry = Entry { joined: ShardSet::default(), waiting, link, lost_since: None, cursor };
             self.channels.insert(channel.clone(), entry);
             return true;
         };
@@ -97,8 +132,18 @@ impl Interest {
         if let Some(leave) = leave.take() {
             self.cooling.remove(&(leave, channel.clone()));
         }
+        let position = match &entry.cursor {
+            None => None,
+            Some(cursor) => match cursor.borrow().standing() {
+                Some(position) => Some(position),
+                None => {
+                    entry.waiting.insert(shard);
+                    return false;
+                }
+            },
+        };
         entry.joined.insert(shard);
-        self.shards.tell(shard, Relayed::Joined(channel.clone(), None));
+        self.shards.tell(shard, Relayed::Joined(channel.clone(), position));
         false
     }
 
@@ -178,6 +223,23 @@ impl Interest {
             return None;
         }
         let mut gaps = 0;
+        if let Some(cursor) = &entry.cursor {
+            // Who waits joins when the history was read, and nobody hears anything before.
+            let mut cursor = cursor.borrow_mut();
+            match cursor.at().filter(|_| self.break_repair) {
+                Some(position) => cursor.believe(position),
+                None => cursor.repair(),
+            }
+            drop(cursor);
+            entry.lost_since = None;
+            entry.link = match entry.is_wanted() {
+                true => Link::Confirmed { leave: None },
+                false => cool(&mut self.cooling, &channel, now.saturating_add(self.cooldown)),
+            };
+            self.confirmed += 1;
+            self.check(channel);
+            return Some(0);
+        }
         if let Some(from) = entry.lost_since.take() {
             let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink, position: None };
             gaps = self.shards.tell_all(entry.joined, &Relayed::Gap(channel.clone(), gap)).queued;
@@ -220,7 +282,9 @@ impl Interest {
             return asked_for;
         }
         if !asked_for {
-            entry.get_mut().lost_since.get_or_insert(from);
+            entry.get_mut().lost(from);
+        } else if let Some(cursor) = &entry.get().cursor {
+            cursor.borrow_mut().broken();
         }
         let request = queue_request(&mut self.requests, &mut self.next_request, entry.key());
         entry.get_mut().link = Link::Absent(request);
@@ -240,7 +304,7 @@ impl Interest {
                 return true;
             }
             if let Link::Confirmed { leave } = entry.link {
-                entry.lost_since.get_or_insert(from);
+                entry.lost(from);
                 *confirmed -= 1;
                 if let Some(leave) = leave {
                     cooling.remove(&(leave, channel.clone()));
@@ -260,20 +324,31 @@ impl Interest {
     }
 
     /// Takes what came on channels, in order, and queues what `make` makes of it for each shard that has joined the
-    /// channel. What came on a channel that nobody hears, as one that is cooling down, is dropped.
+    /// channel, on a recoverable channel when it is the next. What came on a channel that nobody hears, as one that is
+    /// cooling down, is dropped.
     pub(crate) fn route<M>(
         &mut self,
         messages: &mut Vec<(&str, M)>,
-        mut make: impl FnMut(ChannelName, M) -> Relayed,
+        mut make: impl FnMut(ChannelName, M) -> Heard,
     ) -> Delivered {
-        let Self { channels, shards, .. } = self;
+        let Self { channels, shards, checks, wanted, break_repair, .. } = self;
         // First all are found, then all are made: the processor fetches what it needs of one channel while it looks
         // for the next. Among many thousand channels that halves the time.
-        let find = |(name, _): &(&str, M)| channels.get_key_value(*name).filter(|(_, entry)| !entry.joined.is_empty());
+        let heard = |(_, entry): &(_, &Entry)| !entry.joined.is_empty() || entry.cursor.is_some();
+        let find = |(name, _): &(&str, M)| channels.get_key_value(*name).filter(heard);
         let found: Vec<_> = messages.iter().map(find).collect();
         for ((_, message), found) in messages.drain(..).zip(found) {
-            if let Some((channel, entry)) = found {
-                shards.lay_ready(entry.joined, make(channel.clone(), message));
+            let Some((channel, entry)) = found else { continue };
+            let heard = make(channel.clone(), message);
+            match &entry.cursor {
+                None => shards.lay_ready(entry.joined, heard.item),
+                Some(cursor) => {
+                    let mut cursor = cursor.borrow_mut();
+                    if recoverable::route(shards, entry.joined, &mut cursor, channel, heard, *break_repair) {
+                        checks.push_back(channel.clone());
+                        wanted.notify_one();
+                    }
+                }
             }
         }
         shards.deliver()
@@ -302,6 +377,14 @@ impl Interest {
 }
 
 impl Entry {
+    /// What was published after `from` may be lost. On a recoverable channel it is in the history.
+    fn lost(&mut self, from: u64) {
+        match &self.cursor {
+            Some(cursor) => cursor.borrow_mut().broken(),
+            None => drop(self.lost_since.get_or_insert(from)),
+        }
+    }
+
     fn is_wanted(&self) -> bool {
         !self.joined.is_empty() || !self.waiting.is_empty()
     }

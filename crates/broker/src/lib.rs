@@ -183,4 +183,22 @@ pub struct Counters {
     pub redis_errors: u64,
     /// Publications in a Redis Cluster that were published without sharding.
     pub unsharded: u64,
+    /// Recoveries in which everything was there.
+    pub recoveries_whole: u64,
+    /// Recoveries with a gap, because the broker had lost some of its history, or had what cannot be decoded.
+    pub recoveries_cut: u64,
+    /// Recoveries for which the history did not reach back, held too much, or did not vouch for the position.
+    pub recoveries_lost: u64,
+    /// Publications that recoveries brought.
+    pub recovered: u64,
+    /// Holes in what the broker relayed that were filled from the history before a shard saw them.
+    pub repairs: u64,
+    /// Publications that filled them.
+    pub repaired: u64,
+    /// Times that a recoverable channel was compared with its history.
+    pub verified: u64,
+    /// Publications without a position that came on recoverable channels: outside of what is promised.
+    pub plain: u64,
+    /// Reads of histories that failed.
+    pub history_errors: u64,
 }

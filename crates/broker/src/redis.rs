@@ -9,6 +9,7 @@
 //! * `canary`: a probe through the way that publications go
 //! * `control`: orders between nodes
 //! * `lane`, `command`: publications on their way to Redis, and the link that carries them
+//! * `history`: recoverable channels, and the link that reads their histories
 //! * `presence`: who is in which channel, and the link that keeps it up
 //! * `encode`: what a payload is
 //! * `clock`: Redis' time
@@ -24,6 +25,7 @@ mod connection;
 mod control;
 mod encode;
 mod handshake;
+mod history;
 mod lane;
 mod outage;
 mod place;
@@ -63,6 +65,8 @@ use crate::{
 use address::WireNames;
 use canary::Canary;
 use clock::Clock;
+use history::Histories;
+use history::publish::Call;
 use lane::Lane;
 use outage::Standing;
 use place::{Form, Place};
@@ -98,6 +102,7 @@ struct Shared {
     subscription: Standing,
     command: Standing,
     keeper: Keeper,
+    histories: Histories,
 }
 
 impl Shared {
@@ -111,7 +116,7 @@ impl Shared {
     }
 
     /// The answer to what was put into the lane.
-    fn published(&self, queued: Result<lane::Waiting, PublishError>) -> Answer<Result<(), PublishError>> {
+    fn published(&self, queued: Result<lane::Waiting, PublishError>) -> Answer<lane::Published> {
         match queued {
             // It has its place in the lane already, whenever its future is polled.
             Ok(waiting) => {
@@ -151,6 +156,18 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// Whether repairs are left out, and whether epochs go on whatever becomes of Redis' data: what a check of this broker
+/// has to find.
+#[cfg(feature = "sabotage")]
+fn sabotage(config: &RedisConfig) -> (bool, bool) {
+    (config.break_repair, config.break_epoch)
+}
+
+#[cfg(not(feature = "sabotage"))]
+fn sabotage(_config: &RedisConfig) -> (bool, bool) {
+    (false, false)
+}
+
 /// Runs `link` to its end on a thread and a runtime that are its own. From Redis to a shard a publication then wakes
 /// nobody else: a runtime of several threads wakes a second one as soon as the first has something to do. And no shard
 /// that is busy keeps the link from being read.
@@ -182,15 +199,20 @@ impl RedisBroker {
         let started = Instant::now();
         let names = WireNames::new(&config.redis.prefix)?;
         let canary = Arc::new(Canary::new(names.canary(&format!("{:016x}", rand::random::<u64>()))));
+        let (break_repair, break_epoch) = sabotage(&config.redis);
+        let place = Place::new(&config.redis)?;
+        let histories = Histories::new(&config.redis.prefix, &rules, !break_epoch, place.is_sharded());
+        let interest =
+            Interest::new(config.redis.cooldown).recovering(rules.clone(), Arc::clone(&histories.wanted), break_repair);
         let shared = Arc::new(Shared {
-            place: Place::new(&config.redis)?,
+            place,
             names,
             rules,
             payload_bytes: config.payload_bytes,
             config: config.redis.clone(),
             started,
             clock: Clock::new(started),
-            interest: Mutex::new(Interest::new(config.redis.cooldown)),
+            interest: Mutex::new(interest),
             interest_changed: Notify::new(),
             lane: Lane::default(),
             canaries: Mutex::new(vec![Arc::clone(&canary)]),
@@ -199,6 +221,7 @@ impl RedisBroker {
             subscription: Standing::new("subscription"),
             command: Standing::new("command"),
             keeper: Keeper::new(),
+            histories,
         });
         let stop = CancellationToken::new();
         let links = TaskTracker::new();
@@ -211,6 +234,7 @@ impl RedisBroker {
         links.spawn(command::run(Arc::clone(&shared), stop.clone()));
         links.spawn(presence::run(Arc::clone(&shared), stop.clone()));
         links.spawn(watch(Arc::clone(&shared), stop.clone()));
+        links.spawn(history::run(Arc::clone(&shared), stop.clone()));
         links.close();
         Ok(Arc::new(Self { shared, links, stop: stop.drop_guard() }))
     }
@@ -249,22 +273,29 @@ impl Broker for RedisBroker {
             false => Err(PublishError::TooLarge { bytes, limit: shared.payload_bytes }),
             true => {
                 let wire_name = shared.names.write(request.channel.as_str());
-                let rule = shared.rules.of(&request.channel).payload;
-                let payload = encode::encode(request, rule, self.now());
-                shared.lane.push(wire_name, payload, shared.config.command_timeout)
+                let rule = shared.rules.of(&request.channel);
+                let (payload, call) = match rule.history {
+                    None => (encode::encode(request, rule.payload, self.now()), None),
+                    Some(_) => {
+                        let call = Call::new(&request, rule.payload);
+                        (encode::bytes_of(request.data), Some(call))
+                    }
+                };
+                shared.lane.push(wire_name, payload, call, shared.config.command_timeout)
             }
         };
         shared.tally.publish_errors.add(u64::from(queued.is_err()));
-        match shared.published(queued) {
-            Answer::Ready(result) => Answer::Ready(result.map(|()| None)),
-            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(|()| None) })),
-        }
+        shared.published(queued)
     }
 
     fn control(&self, control: Control) -> Answer<Result<(), PublishError>> {
         let shared = &self.shared;
         let payload = control::encode(&control).into();
-        shared.published(shared.lane.push(shared.names.control().to_owned(), payload, shared.config.command_timeout))
+        let queued = shared.lane.push(shared.names.control().to_owned(), payload, None, shared.config.command_timeout);
+        match shared.published(queued) {
+            Answer::Ready(result) => Answer::Ready(result.map(drop)),
+            Answer::Pending(answer) => Answer::Pending(Box::pin(async { answer.await.map(drop) })),
+        }
     }
 
     fn channels(&self, request: ChannelsRequest) -> Answer<Result<ChannelsPage, PublishError>> {
@@ -294,12 +325,22 @@ impl Broker for RedisBroker {
 }
 
 impl History for RedisBroker {
-    fn recover(&self, _request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
-        Answer::Ready(Err(HistoryError::NotKept))
+    fn recover(&self, request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
+        let shared = &self.shared;
+        if shared.rules.of(&request.channel).history.is_none() {
+            return Answer::Ready(Err(HistoryError::NotKept));
+        }
+        match history::at_once(shared, &request) {
+            Some(recovery) => Answer::Ready(Ok(recovery)),
+            None => Answer::Pending(Box::pin(history::recover(Arc::clone(shared), request))),
+        }
     }
 
-    fn history(&self, _request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
-        Answer::Ready(Err(HistoryError::NotKept))
+    fn history(&self, request: HistoryRequest) -> Answer<Result<HistoryPart, HistoryError>> {
+        match self.shared.rules.of(&request.channel).history {
+            None => Answer::Ready(Err(HistoryError::NotKept)),
+            Some(_) => Answer::Pending(Box::pin(history::history(Arc::clone(&self.shared), request))),
+        }
     }
 }
 

@@ -32,6 +32,15 @@ pub(crate) struct Tally {
     /// Published without sharding, in a Cluster.
     pub(crate) unsharded: Count,
     pub(crate) unsharded_seen: Seldom,
+    pub(crate) recoveries_whole: Count,
+    pub(crate) recoveries_cut: Count,
+    pub(crate) recoveries_lost: Count,
+    pub(crate) recovered: Count,
+    pub(crate) repairs: Count,
+    pub(crate) repaired: Count,
+    pub(crate) verified: Count,
+    pub(crate) history_errors: Count,
+    plain: Count,
     /// When something was last relayed to this node.
     pub(crate) last_message: Latest,
     /// A duration, not a time.
@@ -39,6 +48,7 @@ pub(crate) struct Tally {
     command_duration: Mutex<Histogram>,
     pub(crate) unreadable_order: Seldom,
     pub(crate) refused_presence: Seldom,
+    pub(crate) refused_history: Seldom,
     dropped_order: Seldom,
 }
 
@@ -129,11 +139,21 @@ impl Tally {
             redis_errors: Count::default(),
             unsharded: Count::default(),
             unsharded_seen: Seldom::default(),
+            recoveries_whole: Count::default(),
+            recoveries_cut: Count::default(),
+            recoveries_lost: Count::default(),
+            recovered: Count::default(),
+            repairs: Count::default(),
+            repaired: Count::default(),
+            verified: Count::default(),
+            history_errors: Count::default(),
+            plain: Count::default(),
             last_message: Latest::default(),
             probe_rtt: Latest::default(),
             command_duration: Mutex::default(),
             unreadable_order: Seldom::default(),
             refused_presence: Seldom::default(),
+            refused_history: Seldom::default(),
             dropped_order: Seldom::default(),
         }
     }
@@ -152,6 +172,14 @@ impl Tally {
                 tracing::error!(shards = told.dropped, "dropped orders: more than 65536 wait for a shard");
             }
         }
+    }
+
+    /// Publications without a position came on recoverable channels.
+    pub(crate) fn plain(&self, publications: u64) {
+        if self.plain.get() == 0 {
+            tracing::warn!("somebody publishes on a recoverable channel with PUBLISH: no history has that");
+        }
+        self.plain.add(publications);
     }
 
     /// A batch of commands was answered after `duration`.
@@ -185,6 +213,15 @@ impl Tally {
             command_duration: *self.command_duration.lock().unwrap_or_else(PoisonError::into_inner),
             redis_errors: self.redis_errors.get(),
             unsharded: self.unsharded.get(),
+            recoveries_whole: self.recoveries_whole.get(),
+            recoveries_cut: self.recoveries_cut.get(),
+            recoveries_lost: self.recoveries_lost.get(),
+            recovered: self.recovered.get(),
+            repairs: self.repairs.get(),
+            repaired: self.repaired.get(),
+            verified: self.verified.get(),
+            plain: self.plain.get(),
+            history_errors: self.history_errors.get(),
         }
     }
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Answer, Broker, Config, PayloadRules, PublishError, PublishRequest, Status};
+use ullim_broker::{Answer, Broker, ChannelRules, Config, PublishError, PublishRequest, Status};
 use ullim_protocol::publication::Data;
 
 const ROOMY: usize = 256 << 20;
@@ -48,7 +48,7 @@ fn config(url: String) -> Config {
 }
 
 fn start(config: &Config) -> Arc<RedisBroker> {
-    RedisBroker::start(config, PayloadRules::default()).unwrap()
+    RedisBroker::start(config, ChannelRules::default()).unwrap()
 }
 
 async fn started(config: &Config) -> Arc<RedisBroker> {
@@ -60,9 +60,9 @@ async fn started(config: &Config) -> Arc<RedisBroker> {
 
 async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<(), PublishError> {
     let data = Data::Text(text.to_owned().into());
-    let request = PublishRequest { channel: wait::name(channel), data, headers: None, exclude: None };
+    let request = PublishRequest { channel: wait::name(channel), data, headers: None, exclude: None, id: None };
     match broker.publish(request) {
-        Answer::Ready(result) => result,
-        Answer::Pending(result) => result.await,
+        Answer::Ready(result) => result.map(drop),
+        Answer::Pending(result) => result.await.map(drop),
     }
 }

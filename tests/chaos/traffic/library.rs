@@ -87,8 +87,8 @@ pub(crate) async fn run(
                 let Some(channel) = index(&channel) else { continue };
                 let (asked, position) = (place(since), place(position));
                 // The publications follow as events of their own; how many they are is known where the epoch is one.
-                let replayed = if asked.epoch == position.epoch { position.offset - asked.offset } else { 0 };
-                let replayed = usize::try_from(replayed).unwrap_or(0);
+                let count = (asked.epoch == position.epoch).then(|| position.offset - asked.offset);
+                let replayed = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
                 What::Subscribed {
                     channel,
                     asked: Some(asked),

@@ -214,7 +214,7 @@ impl World {
                 let published = Window::at(published);
                 let routed = Routed { channel: channel.clone(), publication, exclude: None, published };
                 let mut messages = vec![(channel.as_str(), routed)];
-                self.interest.route(&mut messages, |_, routed| Relayed::Publication(Arc::new(routed)));
+                self.interest.route(&mut messages, |_, routed| Relayed::Publication(Arc::new(routed)).into());
             }
             Reply::Pong(at) => self.proven = at,
         }

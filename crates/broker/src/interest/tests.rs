@@ -106,8 +106,9 @@ fn what_came_at_once_is_queued_in_order_for_those_who_have_joined() {
     table.join(0, "cooling");
     table.unsubscribe(0, "cooling", secs(0));
     let mut came = vec![("b", 1), ("cooling", 2), ("a", 3), ("unknown", 4), ("b", 5)];
-    let make =
-        |channel, at| Relayed::Gap(channel, Gap { from: at, to: at, reason: GapReason::Undecodable, position: None });
+    let make = |channel, at| {
+        Relayed::Gap(channel, Gap { from: at, to: at, reason: GapReason::Undecodable, position: None }).into()
+    };
     assert_eq!(table.interest.route(&mut came, make), Delivered { gaps: 5, dropped: 0 });
     assert!(came.is_empty());
     assert_eq!(table.told(0), ["b gap 1-1", "a gap 3-3", "b gap 5-5"]);

@@ -103,9 +103,9 @@ async fn publish(shared: &Shared, canary: &Canary) {
         return;
     };
     let patience = shared.config.command_timeout;
-    let queued = shared.lane.push(canary.wire_name().to_owned(), format!("{token:016x}").into(), patience);
+    let queued = shared.lane.push(canary.wire_name().to_owned(), format!("{token:016x}").into(), None, patience);
     let published = match queued {
-        Ok(waiting) => matches!(timeout(patience, waiting).await, Ok(Ok(Ok(())))),
+        Ok(waiting) => matches!(timeout(patience, waiting).await, Ok(Ok(Ok(_)))),
         Err(_) => false,
     };
     canary.sent(token, published);

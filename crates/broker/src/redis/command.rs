@@ -1,19 +1,25 @@
-//! The command link: `PUBLISH` in small batches, and `TIME`, which proves the link and sets the clock. Nothing is ever
-//! repeated.
+//! The command link: publications in small batches, and `TIME`, which proves the link and sets the clock. `PUBLISH` is
+//! never repeated; a call of `ullim_publish` is, as it has an id.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::cluster::{UNANSWERED, UNREACHABLE};
 use super::connection::Connection;
+use super::history::library;
+use super::history::publish::{self, Remedy};
 use super::lane::{Batch, Request};
 use super::outage::Backoff;
+use super::presence::calls::Broken;
 use crate::PublishError;
+
+/// How long what a Cluster could not take waits until it is repeated.
+const REPEAT: Duration = Duration::from_millis(50);
 
 /// Builds the link again and again, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -132,45 +138,103 @@ impl Link {
         }
     }
 
-    async fn publish(&mut self, shared: &Shared, requests: Vec<Request>) -> RedisResult<()> {
+    async fn publish(&mut self, shared: &Shared, mut requests: Vec<Request>) -> RedisResult<()> {
+        loop {
+            let Again { requests: again, load, elsewhere } = self.publish_once(shared, requests).await;
+            if again.is_empty() && elsewhere.is_none() {
+                return Ok(());
+            }
+            if load && let Err(Broken(reason)) = library::ensure(shared, &mut self.connection.commands).await {
+                shared.lane.put_back(again);
+                return Err((redis::ErrorKind::Client, "the functions cannot be loaded", reason).into());
+            }
+            if let Some(error) = elsewhere {
+                shared.lane.put_back(again);
+                // In a Cluster the others serve on.
+                if !shared.place.is_sharded() {
+                    return Err(error);
+                }
+                tokio::time::sleep(REPEAT).await;
+                return Ok(());
+            }
+            requests = again;
+        }
+    }
+
+    async fn publish_once(&mut self, shared: &Shared, requests: Vec<Request>) -> Again {
         let mut commands = redis::Pipeline::with_capacity(requests.len());
         for request in &requests {
             let sharded = shared.place.is_sharded() && request.wire_name != shared.names.control();
-            commands
-                .cmd(if sharded { "SPUBLISH" } else { "PUBLISH" })
-                .arg(&request.wire_name)
-                .arg(&request.payload[..]);
+            publish::add(&mut commands, request, sharded);
         }
         commands.ignore_errors();
         let asked = Instant::now();
         let answers = self.connection.commands.all(&commands).await;
         shared.tally.answered(asked.elapsed());
-        let (answers, broken) = match answers {
-            Ok(answers) => (answers, None),
-            Err(error) => (Vec::new(), Some(error)),
-        };
+        let mut again = Again { requests: Vec::new(), load: false, elsewhere: None };
+        let answers = answers.unwrap_or_else(|error| {
+            again.elsewhere = Some(error);
+            Vec::new()
+        });
         let mut answers = answers.into_iter();
         let is_own = |name: &str| name == shared.names.control() || shared.names.is_canary(name);
         for request in requests {
+            let is_call = request.call.is_some();
             let result = match answers.next() {
-                Some(Ok(_)) => Ok(()),
-                Some(Err(error)) if error.code() == Some(UNANSWERED) => Err(PublishError::Timeout),
-                Some(Err(error)) if error.code() == Some(UNREACHABLE) => Err(PublishError::Unreachable),
+                Some(Ok(_)) if !is_call => Ok(None),
+                Some(Ok(answer)) => match publish::position(&answer) {
+                    Some(position) => Ok(Some(position)),
+                    None => Err(PublishError::Refused("redis answered with something else".to_owned())),
+                },
                 Some(Err(error)) => {
                     shared.tally.redis_errors.add(1);
-                    Err(PublishError::Refused(error.to_string()))
+                    match publish::remedy(&error) {
+                        Remedy::Load if is_call => {
+                            again.load = true;
+                            again.requests.push(request);
+                            continue;
+                        }
+                        Remedy::Repeat if is_call => {
+                            again.elsewhere = Some(error);
+                            again.requests.push(request);
+                            continue;
+                        }
+                        _ => Err(told(&error)),
+                    }
+                }
+                None if is_call => {
+                    again.requests.push(request);
+                    continue;
                 }
                 None => Err(PublishError::Timeout),
             };
             match result {
                 // Orders and canaries are not counted as publications.
                 _ if is_own(&request.wire_name) => {}
-                Ok(()) => shared.tally.published.add(1),
+                Ok(_) => shared.tally.published.add(1),
                 Err(_) => shared.tally.publish_errors.add(1),
             }
             request.answer(result);
         }
-        broken.map_or(Ok(()), Err)
+        again
+    }
+}
+
+/// What of a batch is to be repeated, in its order.
+struct Again {
+    requests: Vec<Request>,
+    /// The functions have to be loaded first.
+    load: bool,
+    /// No server took some of them, or it is not known whether one did, and why.
+    elsewhere: Option<RedisError>,
+}
+
+/// What a publisher is told.
+fn told(error: &RedisError) -> PublishError {
+    match error.code() {
+        Some(UNANSWERED) => PublishError::Timeout,
+        Some(UNREACHABLE) => PublishError::Unreachable,
+        _ => PublishError::Refused(error.to_string()),
     }
 }
 

@@ -18,19 +18,24 @@ pub(super) fn encode(request: PublishRequest, rule: PayloadRule, time: u64) -> B
     let PublishRequest { channel: _, data, headers, exclude, id: _ } = request;
     let raw = headers.is_none() && exclude.is_none() && !envelope::is_envelope(data.bytes()) && rule.restores(&data);
     if raw {
-        return match data {
-            Data::Json(bytes) | Data::Text(bytes) | Data::Binary(bytes) => bytes,
-        };
+        return bytes_of(data);
     }
     let mut payload = Vec::with_capacity(data.bytes().len() + 128);
     envelope::encode(&Envelope { data, time: Some(time), exclude, headers, position: None, cut: None }, &mut payload);
     payload.into()
 }
 
+/// The bytes of a publication, whatever they are.
+pub(super) fn bytes_of(data: Data) -> Bytes {
+    match data {
+        Data::Json(bytes) | Data::Text(bytes) | Data::Binary(bytes) => bytes,
+    }
+}
+
 /// What a payload says.
 #[derive(Debug, PartialEq)]
 pub(super) enum Decoded {
-    Publication { publication: Publication, exclude: Option<SessionId> },
+    Publication { publication: Publication, exclude: Option<SessionId>, cut: Option<Position> },
     Presence(PresenceEvent),
 }
 
@@ -49,24 +54,24 @@ pub(super) enum DecodeError {
 
 /// Reads a payload that was received at `received`, with at most `limit` bytes of data.
 pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: usize) -> Result<Decoded, DecodeError> {
-    let (data, time, headers, exclude, position): (Data, u64, Option<Headers>, Option<SessionId>, Option<Position>) =
-        match envelope::is_envelope(&payload) {
-            true => {
-                let envelope = match envelope::decode(payload, rule)? {
-                    Content::Publication(envelope) => envelope,
-                    Content::Presence(event) => return Ok(Decoded::Presence(event)),
-                };
-                let time = envelope.time.unwrap_or(received);
-                (envelope.data, time, envelope.headers, envelope.exclude, envelope.position)
-            }
-            false if payload.len() > limit => {
-                return Err(DecodeError::TooLarge(payload.len() as u64));
-            }
-            false => (rule.classify(payload).ok_or(DecodeError::Kind(rule))?, received, None, None, None),
-        };
+    type Parts = (Data, u64, Option<Headers>, Option<SessionId>, Option<Position>, Option<Position>);
+    let (data, time, headers, exclude, position, cut): Parts = match envelope::is_envelope(&payload) {
+        true => {
+            let envelope = match envelope::decode(payload, rule)? {
+                Content::Publication(envelope) => envelope,
+                Content::Presence(event) => return Ok(Decoded::Presence(event)),
+            };
+            let time = envelope.time.unwrap_or(received);
+            (envelope.data, time, envelope.headers, envelope.exclude, envelope.position, envelope.cut)
+        }
+        false if payload.len() > limit => {
+            return Err(DecodeError::TooLarge(payload.len() as u64));
+        }
+        false => (rule.classify(payload).ok_or(DecodeError::Kind(rule))?, received, None, None, None, None),
+    };
     match data.bytes().len() {
         bytes if bytes > limit => Err(DecodeError::TooLarge(bytes as u64)),
-        _ => Ok(Decoded::Publication { publication: Publication { data, time, headers, position }, exclude }),
+        _ => Ok(Decoded::Publication { publication: Publication { data, time, headers, position }, exclude, cut }),
     }
 }
 
@@ -80,7 +85,7 @@ mod tests {
 
     fn publication(payload: Bytes, rule: PayloadRule) -> (Publication, Option<SessionId>) {
         match decode(payload, rule, 9, 100).unwrap() {
-            Decoded::Publication { publication, exclude } => (publication, exclude),
+            Decoded::Publication { publication, exclude, .. } => (publication, exclude),
             Decoded::Presence(event) => panic!("{event:?}"),
         }
     }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::history::publish::Call;
 use crate::PublishError;
+use ullim_protocol::position::Position;
 
 /// The most requests that wait.
 const MAX_REQUESTS: usize = 64 << 10;
@@ -41,35 +43,49 @@ pub(super) struct Request {
     /// Where it goes, as Redis calls it.
     pub(super) wire_name: String,
     pub(super) payload: Bytes,
+    /// What goes with it on a recoverable channel. Such a request may be repeated, and waits for a link.
+    pub(super) call: Option<Call>,
     /// When it is of no use any more.
     deadline: Instant,
-    answer: oneshot::Sender<Result<(), PublishError>>,
+    answer: oneshot::Sender<Published>,
 }
 
 impl Request {
     /// Tells the caller, if it still waits.
-    pub(super) fn answer(self, result: Result<(), PublishError>) {
+    pub(super) fn answer(self, result: Published) {
         let _ = self.answer.send(result);
     }
 }
 
+/// What becomes of a request. With the position, if it is on a recoverable channel.
+pub(super) type Published = Result<Option<Position>, PublishError>;
+
 /// Where the answer to a request will be.
-pub(super) type Waiting = oneshot::Receiver<Result<(), PublishError>>;
+pub(super) type Waiting = oneshot::Receiver<Published>;
 
 impl Lane {
-    /// Puts a request at the end; it is of no use after `patience`. Refused while the link is down, and when the lane
-    /// is full: then it is certain that it was not published.
-    pub(super) fn push(&self, wire_name: String, payload: Bytes, patience: Duration) -> Result<Waiting, PublishError> {
+    /// Puts a request at the end; it is of no use after `patience`. Refused while the link is down, unless it is a
+    /// `call`, and when the lane is full: then it is certain that it was not published.
+    pub(super) fn push(
+        &self,
+        wire_name: String,
+        payload: Bytes,
+        call: Option<Call>,
+        patience: Duration,
+    ) -> Result<Waiting, PublishError> {
         let (answer, waiting) = oneshot::channel();
         let mut state = self.lock();
+        if !state.open {
+            state.forget_late();
+        }
         let full = state.requests.len() >= MAX_REQUESTS
             || (state.bytes + payload.len() > MAX_BYTES && !state.requests.is_empty());
-        if !state.open || full {
+        if (!state.open && call.is_none()) || full {
             return Err(PublishError::Unreachable);
         }
         state.bytes += payload.len();
         let deadline = Instant::now() + patience;
-        state.requests.push_back(Request { wire_name, payload, deadline, answer });
+        state.requests.push_back(Request { wire_name, payload, call, deadline, answer });
         drop(state);
         self.filled.notify_one();
         Ok(waiting)
@@ -105,21 +121,47 @@ impl Lane {
         batch
     }
 
+    /// Requests that were taken, and are to be repeated: they come first again.
+    pub(super) fn put_back(&self, requests: Vec<Request>) {
+        let mut state = self.lock();
+        for request in requests.into_iter().rev() {
+            state.bytes += request.payload.len();
+            state.requests.push_front(request);
+        }
+        drop(state);
+        self.filled.notify_one();
+    }
+
     /// From now on requests are taken.
     pub(super) fn open(&self) {
         self.lock().open = true;
+        // Calls may have waited.
+        self.filled.notify_one();
     }
 
-    /// From now on requests are refused; those that waited are returned.
+    /// From now on requests are refused, but for calls; those that waited are returned, but for calls.
     pub(super) fn close(&self) -> Vec<Request> {
         let mut state = self.lock();
         state.open = false;
-        state.bytes = 0;
-        std::mem::take(&mut state.requests).into()
+        let waited = std::mem::take(&mut state.requests).into_iter();
+        let (calls, others): (Vec<_>, Vec<_>) = waited.partition(|request| request.call.is_some());
+        state.requests = calls.into();
+        state.bytes = state.requests.iter().map(|request| request.payload.len()).sum();
+        others
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Calls whose time has passed while there was no link: nobody waits for them any more.
+    fn forget_late(&mut self) {
+        let now = Instant::now();
+        while let Some(request) = self.requests.pop_front_if(|request| request.deadline <= now) {
+            self.bytes -= request.payload.len();
+        }
     }
 }
 
@@ -137,7 +179,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(2);
 
     fn push(lane: &Lane, payload: Bytes) -> Result<Waiting, PublishError> {
-        lane.push("ullim:{a}".to_owned(), payload, PATIENCE)
+        lane.push("ullim:{a}".to_owned(), payload, None, PATIENCE)
     }
 
     #[tokio::test]

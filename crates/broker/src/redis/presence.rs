@@ -27,7 +27,7 @@
 //!                      clock says lapsed                                              whoever claims it
 //! ```
 
-mod calls;
+pub(super) mod calls;
 mod entry;
 mod forgotten;
 mod histories;

@@ -12,6 +12,7 @@ use super::Shared;
 use super::encode::{self, Decoded};
 use super::resp::{Message, Value};
 use crate::RoutedEvent;
+use crate::interest::Heard;
 use crate::queue::{Relayed, Routed, Window};
 
 /// Messages that were read at once.
@@ -88,21 +89,28 @@ impl<'a> Batch<'a> {
     /// Hands all that was taken to the shards.
     pub(super) fn deliver(&mut self) {
         let Some(Times { published, .. }) = self.times.filter(|_| !self.messages.is_empty()) else { return };
-        let (shared, mut heard, mut received, mut undecodable) = (self.shared, false, 0, 0);
+        let (shared, mut heard, mut received, mut undecodable, mut plain) = (self.shared, false, 0, 0, 0);
         let delivered = shared.interest().route(&mut self.messages, |channel, decoded| {
             heard = true;
             match decoded {
-                Ok(Decoded::Publication { publication, exclude }) => {
+                Ok(Decoded::Publication { publication, exclude, cut }) => {
                     received += 1;
-                    Relayed::Publication(Arc::new(Routed { channel, publication, exclude, published }))
+                    if publication.position.is_none() && shared.rules.of(&channel).history.is_some() {
+                        plain += 1;
+                    }
+                    let routed = Routed { channel, publication, exclude, published };
+                    Heard { item: Relayed::Publication(Arc::new(routed)), cut }
                 }
-                Ok(Decoded::Presence(event)) => Relayed::Presence(Arc::new(RoutedEvent { channel, event, published })),
+                Ok(Decoded::Presence(event)) => {
+                    Relayed::Presence(Arc::new(RoutedEvent { channel, event, published })).into()
+                }
                 Err(_) => {
                     received += 1;
-                    undecodable += 1;
+                    // On a recoverable channel it is counted when it is read in the history.
+                    undecodable += u64::from(shared.rules.of(&channel).history.is_none());
                     let gap =
                         Gap { from: published.from, to: published.to, reason: GapReason::Undecodable, position: None };
-                    Relayed::Gap(channel, gap)
+                    Relayed::Gap(channel, gap).into()
                 }
             }
         });
@@ -112,6 +120,9 @@ impl<'a> Batch<'a> {
         }
         tally.received.add(received);
         tally.undecodable.add(undecodable);
+        if plain > 0 {
+            tally.plain(plain);
+        }
         tally.overflowed.add(delivered.dropped);
         tally.gaps.add(delivered.gaps);
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tempfile::TempDir;
 use ullim_broker::redis::{RedisBroker, check};
-use ullim_broker::{Broker, PayloadRules, Status};
+use ullim_broker::{Broker, ChannelRules, Status};
 use ullim_tests::{Authority, free_port};
 
 use super::member::{enter, occupancy};
@@ -134,7 +134,7 @@ async fn a_file_that_is_no_certificate_is_refused_at_the_start() {
             std::fs::write(&path, content).unwrap();
         }
         config.redis.ca_file = Some(path);
-        let error = RedisBroker::start(&config, PayloadRules::default()).unwrap_err();
+        let error = RedisBroker::start(&config, ChannelRules::default()).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("broker.redis.ca_file") && error.contains(said), "{error}");
     }

@@ -6,6 +6,7 @@ mod events;
 mod lifecycle;
 mod presence;
 mod reconnect;
+mod recovery;
 mod resume;
 mod server;
 mod subscription_tokens;

@@ -194,6 +194,10 @@ impl Fleet {
             state.lingering.remove(name);
             return;
         }
+        if state.early.get(name).is_some_and(|(link, _)| *link == id) {
+            // Some servers drop what was subscribed early when the slot arrives.
+            state.early.remove(name);
+        }
         let Some((channel, placed)) =
             state.placed.get_key_value(name).map(|(channel, placed)| (channel.clone(), *placed))
         else {

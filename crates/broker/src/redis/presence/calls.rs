@@ -10,11 +10,11 @@ use crate::redis::commands::Commands;
 
 /// The link cannot go on, and why.
 #[derive(Debug)]
-pub(super) struct Broken(pub(super) String);
+pub(in crate::redis) struct Broken(pub(in crate::redis) String);
 
 /// Why a command was not done, on a link that stands.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(in crate::redis) enum Refusal {
     /// Redis does not know the function (any more).
     Unknown,
     /// Redis says so.
@@ -22,7 +22,7 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::redis) fn as_str(&self) -> &str {
         match self {
             Self::Unknown => "the functions are gone",
             Self::Said(reason) => reason,
@@ -31,25 +31,25 @@ impl Refusal {
 }
 
 /// A call of a function on a channel's keys. Its first argument is where events are published.
-pub(super) fn on_channel(names: &WireNames, function: &str, channel: &str) -> Cmd {
+pub(in crate::redis) fn on_channel(names: &WireNames, function: &str, channel: &str) -> Cmd {
     let mut call = redis::cmd("FCALL");
     call.arg(function).arg(3).arg(&names.presence(channel)).arg(names.write(channel));
     call
 }
 
 /// A call of a function on the nodes' leases.
-pub(super) fn on_nodes(names: &WireNames, function: &str) -> Cmd {
+pub(in crate::redis) fn on_nodes(names: &WireNames, function: &str) -> Cmd {
     let mut call = redis::cmd("FCALL");
     call.arg(function).arg(1).arg(names.nodes());
     call
 }
 
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(in crate::redis) fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
 /// Sends one command.
-pub(super) async fn one<T: FromRedisValue>(
+pub(in crate::redis) async fn one<T: FromRedisValue>(
     shared: &Shared,
     connection: &mut Commands,
     command: &Cmd,
@@ -59,7 +59,7 @@ pub(super) async fn one<T: FromRedisValue>(
 }
 
 /// Sends commands together. As many answers as commands.
-pub(super) async fn all<T: FromRedisValue>(
+pub(in crate::redis) async fn all<T: FromRedisValue>(
     shared: &Shared,
     connection: &mut Commands,
     mut commands: Pipeline,

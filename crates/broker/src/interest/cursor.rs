@@ -1,0 +1,426 @@
+//! Where a recoverable channel stands on this node: the last publication that its shards have heard. Before any shard
+//! sees a publication it passes here: what was heard already is dropped; what is not the next one waits until what lies
+//! between has been read from the history. Pure: what was read and the time are given.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ullim_protocol::channel::ChannelName;
+use ullim_protocol::outgoing::{Gap, GapReason};
+use ullim_protocol::position::Position;
+
+use super::recent::Recent;
+use crate::queue::{Relayed, Routed};
+
+/// The most bytes of publications that wait on one channel, and on all of them. Beyond it they are dropped: they are in
+/// the history, too.
+const HELD_BYTES: usize = 1 << 20;
+const ALL_HELD_BYTES: usize = 64 << 20;
+
+/// A publication as the history keeps it.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) position: Position,
+    /// The last position before it, if it is the first of an epoch that followed another.
+    pub(crate) cut: Option<Position>,
+    /// When it was published, in Unix milliseconds.
+    pub(crate) time: u64,
+    /// `None` if it cannot be decoded.
+    pub(crate) routed: Option<Arc<Routed>>,
+}
+
+impl Kept {
+    /// What it takes of memory, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.routed.as_ref().map_or(0, |routed| routed.size()) + size_of::<Self>()
+    }
+}
+
+/// A part of a history, from a position on.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    /// Where the channel stands.
+    pub(crate) position: Position,
+    /// The last position before its epoch, if that followed another and has had no publication yet.
+    pub(crate) cut: Option<Position>,
+    /// Oldest first.
+    pub(crate) entries: Vec<Kept>,
+    /// There are others behind them.
+    pub(crate) more: bool,
+    /// When it was read, in Unix milliseconds.
+    pub(crate) time: u64,
+    /// When the position was published behind which it was read, if another epoch has followed and that is known.
+    pub(crate) since_time: Option<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    at: Option<Position>,
+    /// Nothing behind `at` was published before this, in Unix milliseconds.
+    last: u64,
+    /// The link has stood since `at` was compared with the history.
+    unbroken: bool,
+    state: State,
+    pub(super) ask: Ask,
+    /// Something was published, or compared, since the last round of verification.
+    pub(super) is_fresh: bool,
+    /// What waits on all channels, in bytes.
+    all: Arc<AtomicUsize>,
+    pub(super) recent: Option<Box<Recent>>,
+}
+
+#[derive(Debug)]
+enum State {
+    Steady,
+    /// Something is to be read first. What comes meanwhile waits.
+    Repairing(Held),
+}
+
+/// A read of the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    No,
+    Queued,
+    /// Under way. With its number, and how many publications waited when it was asked for.
+    Asked(u64, usize),
+}
+
+/// What becomes of a publication that was heard.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is the next one.
+    Pass,
+    /// It is the next one, behind a gap.
+    PassBehind(Gap),
+    /// It was heard before.
+    Repeated,
+    /// It waits for what lies before it: the history is to be read, or that is to be asked for already.
+    Held { ask: bool },
+}
+
+/// What a read has brought.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repaired {
+    /// Publications that had not been heard.
+    pub(crate) publications: u64,
+    /// Those of them that cannot be decoded.
+    pub(crate) undecodable: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    publications: Vec<Waiting>,
+    bytes: usize,
+    /// What all channels hold.
+    all: Arc<AtomicUsize>,
+    /// Something did not fit.
+    overflowed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    routed: Arc<Routed>,
+    position: Position,
+    cut: Option<Position>,
+}
+
+impl Held {
+    fn new(all: Arc<AtomicUsize>) -> Self {
+        Self { publications: Vec::new(), bytes: 0, all, overflowed: false }
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        let size = waiting.routed.size();
+        if self.bytes + size > HELD_BYTES || self.all.load(Ordering::Relaxed) + size > ALL_HELD_BYTES {
+            self.clear();
+            self.overflowed = true;
+            return;
+        }
+        self.all.fetch_add(size, Ordering::Relaxed);
+        self.bytes += size;
+        self.publications.push(waiting);
+    }
+
+    fn clear(&mut self) {
+        self.all.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        self.publications = Vec::new();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Cursor {
+    pub(super) fn new(all: &Arc<AtomicUsize>) -> Self {
+        let state = State::Repairing(Held::new(Arc::clone(all)));
+        let all = Arc::clone(all);
+        Self { at: None, last: 0, unbroken: false, state, ask: Ask::No, is_fresh: true, all, recent: None }
+    }
+
+    /// Where it stands, if it does.
+    pub(super) fn standing(&self) -> Option<Position> {
+        self.at.filter(|_| self.is_steady())
+    }
+
+    pub(super) fn is_steady(&self) -> bool {
+        matches!(self.state, State::Steady)
+    }
+
+    /// What is to be read is behind this.
+    pub(super) fn at(&self) -> Option<Position> {
+        self.at
+    }
+
+    /// How many publications wait.
+    pub(super) fn held(&self) -> usize {
+        match &self.state {
+            State::Steady => 0,
+            State::Repairing(held) => held.publications.len(),
+        }
+    }
+
+    /// The link is gone. What waits is in the history.
+    pub(super) fn broken(&mut self) {
+        self.unbroken = false;
+        self.ask = Ask::No;
+        if let State::Repairing(held) = &mut self.state {
+            held.clear();
+        }
+    }
+
+    /// Nothing passes until the history was read.
+    pub(super) fn repair(&mut self) {
+        if self.is_steady() {
+            self.state = State::Repairing(Held::new(Arc::clone(&self.all)));
+        }
+        // A read that is under way may have been before what makes this one necessary.
+        self.ask = Ask::Queued;
+    }
+
+    /// A publication came.
+    pub(super) fn hear(&mut self, routed: &Arc<Routed>, position: Position, cut: Option<Position>) -> Heard {
+        self.is_fresh = true;
+        let Some(at) = self.standing() else {
+            self.hold(routed, position, cut);
+            return Heard::Held { ask: false };
+        };
+        let Some(heard) = self.judge(at, position, cut) else {
+            self.repair();
+            self.hold(routed, position, cut);
+            return Heard::Held { ask: true };
+        };
+        match &heard {
+            Heard::Pass if position.epoch == at.epoch => self.passed(routed, position, cut),
+            Heard::Pass | Heard::PassBehind(_) => {
+                self.recent = None;
+                self.passed(routed, position, cut);
+            }
+            Heard::Repeated | Heard::Held { .. } => {}
+        }
+        heard
+    }
+
+    /// What a publication is to one who stands at `at`; `None` if the history has to say.
+    fn judge(&self, at: Position, position: Position, cut: Option<Position>) -> Option<Heard> {
+        if position.epoch == at.epoch {
+            return match position.offset {
+                offset if offset == at.offset + 1 => Some(Heard::Pass),
+                offset if offset <= at.offset => Some(Heard::Repeated),
+                _ => None,
+            };
+        }
+        if position.epoch < at.epoch || position.offset != 1 {
+            return None;
+        }
+        match cut {
+            // The history was gone. All of it had been heard.
+            None if self.unbroken => Some(Heard::Pass),
+            Some(cut) if cut == at => {
+                Some(Heard::PassBehind(self.history_gap(before(position), position.epoch.opened())))
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes on at `position` as if nothing were missing.
+    pub(super) fn believe(&mut self, position: Position) {
+        self.state = State::Steady;
+        self.ask = Ask::No;
+        self.recent = None;
+        self.at = Some(position);
+    }
+
+    /// A gap up to `position`.
+    fn history_gap(&self, position: Position, to: u64) -> Gap {
+        Gap { from: self.last.min(to), to, reason: GapReason::History, position: Some(position) }
+    }
+
+    fn passed(&mut self, routed: &Arc<Routed>, position: Position, cut: Option<Position>) {
+        let time = routed.publication.time;
+        if let Some(recent) = &mut self.recent {
+            let kept = Kept { position, cut, time, routed: Some(Arc::clone(routed)) };
+            if !recent.push(kept) {
+                self.recent = None;
+            }
+        }
+        self.at = Some(position);
+        self.last = time;
+    }
+
+    fn hold(&mut self, routed: &Arc<Routed>, position: Position, cut: Option<Position>) {
+        if let State::Repairing(held) = &mut self.state {
+            held.push(Waiting { routed: Arc::clone(routed), position, cut });
+        }
+    }
+
+    /// Takes what was read behind `after`, and lays into `out` what the shards are to hear. If it is not
+    /// [steady](Self::is_steady) then, more has to be read.
+    pub(super) fn apply(
+        &mut self,
+        channel: &ChannelName,
+        after: Option<Position>,
+        read: &Read,
+        out: &mut Vec<Relayed>,
+    ) -> Repaired {
+        let asked_with = match self.ask {
+            Ask::Asked(_, held) => held,
+            Ask::No | Ask::Queued => 0,
+        };
+        self.ask = Ask::No;
+        self.is_fresh = true;
+        let mut repaired = Repaired::default();
+        let asked_at = self.at;
+        for kept in &read.entries {
+            // One that asked without a position has nobody who heard anything: it wants none of them.
+            if self.at.is_some_and(|at| kept.position > at) {
+                self.step(channel, kept, out);
+                repaired.publications += 1;
+                repaired.undecodable += u64::from(kept.routed.is_none());
+            }
+        }
+        if read.more && self.at.is_some() {
+            self.ask = Ask::Queued;
+            return repaired;
+        }
+        self.arrive(channel, after == asked_at, read, out);
+        self.unbroken = true;
+        self.release(channel, asked_with, out);
+        repaired
+    }
+
+    /// The next entry of the history.
+    fn step(&mut self, channel: &ChannelName, kept: &Kept, out: &mut Vec<Relayed>) {
+        let Some(at) = self.at else { return };
+        let position = kept.position;
+        let is_next = position == at.next();
+        // As above: what is gone was heard.
+        let is_anew = position.epoch > at.epoch && position.offset == 1 && kept.cut.is_none() && self.unbroken;
+        if !is_next {
+            self.recent = None;
+        }
+        if !is_next && !is_anew {
+            let to = if position.offset == 1 { position.epoch.opened() } else { kept.time };
+            out.push(Relayed::Gap(channel.clone(), self.history_gap(before(position), to)));
+        }
+        match &kept.routed {
+            Some(routed) => {
+                self.passed(routed, position, kept.cut);
+                out.push(Relayed::Publication(Arc::clone(routed)));
+            }
+            None => {
+                self.recent = None;
+                self.at = Some(position);
+                self.last = kept.time;
+                let Kept { time, .. } = *kept;
+                let gap = Gap { from: time, to: time, reason: GapReason::Undecodable, position: Some(position) };
+                out.push(Relayed::Gap(channel.clone(), gap));
+            }
+        }
+    }
+
+    /// All that there is has been read: the channel stands where the history says.
+    fn arrive(&mut self, channel: &ChannelName, is_unmoved: bool, read: &Read, out: &mut Vec<Relayed>) {
+        let position = read.position;
+        let Some(at) = self.at else {
+            self.at = Some(position);
+            self.last = read.time;
+            return;
+        };
+        if position == at {
+            self.last = self.last.max(read.time);
+            return;
+        }
+        // What has passed since was not read.
+        if position < at && !is_unmoved {
+            return;
+        }
+        let is_anew = position.epoch > at.epoch && position.offset == 0 && read.cut.is_none() && self.unbroken;
+        if !is_anew {
+            let to = if position.offset == 0 { position.epoch.opened() } else { read.time };
+            out.push(Relayed::Gap(channel.clone(), self.history_gap(position, to)));
+        }
+        self.recent = None;
+        self.at = Some(position);
+        self.last = read.time;
+    }
+
+    /// Lets what has waited pass, as far as it is the next. The first `asked_with` were there when the history was
+    /// asked for: what it did not have of them then, it does not have.
+    fn release(&mut self, channel: &ChannelName, asked_with: usize, out: &mut Vec<Relayed>) {
+        let State::Repairing(held) = &mut self.state else { return };
+        let overflowed = held.overflowed;
+        let waiting = std::mem::take(&mut held.publications);
+        held.clear();
+        self.state = State::Steady;
+        for (nth, Waiting { routed, position, cut }) in waiting.into_iter().enumerate() {
+            let Some(at) = self.standing() else {
+                self.hold(&routed, position, cut);
+                continue;
+            };
+            match self.judge(at, position, cut) {
+                _ if position <= at => {}
+                Some(Heard::Pass) => self.let_pass(&routed, position, cut, at, None, channel, out),
+                Some(Heard::PassBehind(gap)) => self.let_pass(&routed, position, cut, at, Some(gap), channel, out),
+                Some(Heard::Repeated | Heard::Held { .. }) => {}
+                None if nth < asked_with => {
+                    let gap = self.history_gap(before(position), routed.publication.time);
+                    self.let_pass(&routed, position, cut, at, Some(gap), channel, out);
+                }
+                None => {
+                    self.repair();
+                    self.hold(&routed, position, cut);
+                }
+            }
+        }
+        if overflowed && self.is_steady() {
+            self.repair();
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one publication, and where it goes")]
+    fn let_pass(
+        &mut self,
+        routed: &Arc<Routed>,
+        position: Position,
+        cut: Option<Position>,
+        at: Position,
+        gap: Option<Gap>,
+        channel: &ChannelName,
+        out: &mut Vec<Relayed>,
+    ) {
+        if position != at.next() {
+            self.recent = None;
+        }
+        out.extend(gap.map(|gap| Relayed::Gap(channel.clone(), gap)));
+        self.passed(routed, position, cut);
+        out.push(Relayed::Publication(Arc::clone(routed)));
+    }
+}
+
+fn before(position: Position) -> Position {
+    Position { offset: position.offset.saturating_sub(1), ..position }
+}

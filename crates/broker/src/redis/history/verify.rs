@@ -1,0 +1,113 @@
+//! Compares what the shards have heard with the histories, and brings what is missing: paced, in batches.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+use tokio::time::{Instant, sleep_until};
+
+use super::library;
+use super::read::{self, Wanted};
+use crate::interest::Check;
+use crate::redis::Shared;
+use crate::redis::commands::Commands;
+use crate::redis::presence::calls::{self, Broken, Refusal};
+
+/// The most histories in one batch, and of each the most entries and bytes.
+const BATCH: usize = 128;
+const ENTRIES: usize = 512;
+const BYTES: usize = 128 << 10;
+
+/// How long one that Redis refuses waits until it is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Reads what the table of interest wants read, until the link breaks.
+pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallible, Broken> {
+    let mut refused = Refused(shared, Vec::new());
+    let mut retry = Instant::now();
+    loop {
+        tokio::select! {
+            () = shared.histories.wanted.notified() => {}
+            () = sleep_until(retry), if !refused.1.is_empty() => refused.return_all(),
+        }
+        let checks = shared.interest().checks(BATCH);
+        if !checks.is_empty() {
+            let before = refused.1.len();
+            batch(shared, &mut link, checks, &mut refused.1).await?;
+            if before == 0 {
+                retry = Instant::now() + RETRY;
+            }
+        }
+    }
+}
+
+/// Checks that wait for their repetition. Returned to the table at the latest when the link breaks.
+struct Refused<'a>(&'a Shared, Vec<Check>);
+
+impl Refused<'_> {
+    fn return_all(&mut self) {
+        let mut interest = self.0.interest();
+        self.1.drain(..).for_each(|check| interest.unchecked(&check));
+    }
+}
+
+impl Drop for Refused<'_> {
+    fn drop(&mut self) {
+        self.return_all();
+    }
+}
+
+/// Reads some histories. Puts those that Redis refuses into `refused`.
+async fn batch(
+    shared: &Shared,
+    link: &mut Commands,
+    checks: Vec<Check>,
+    refused: &mut Vec<Check>,
+) -> Result<(), Broken> {
+    // Also if this future is dropped, because the link is gone.
+    let mut open = Refused(shared, checks);
+    let mut commands = Pipeline::with_capacity(open.1.len());
+    for Check { channel, after, .. } in &open.1 {
+        let limit = if after.is_some() { ENTRIES } else { 0 };
+        let wanted = Wanted { since: *after, limit, bytes: BYTES, reverse: false };
+        commands.add_command(read::call(shared, channel, wanted));
+    }
+    let answers = calls::all::<Value>(shared, link, commands).await?;
+    let mut are_gone = false;
+    for (check, answer) in open.1.drain(..).zip(answers) {
+        let reason = match answer {
+            Ok(answer) => match read::parse(shared, &check.channel, answer) {
+                Some(read) => {
+                    let (delivered, repaired) = shared.interest().checked(&check, &read);
+                    let tally = &shared.tally;
+                    tally.verified.add(1);
+                    tally.repairs.add(u64::from(repaired.publications > 0));
+                    tally.repaired.add(repaired.publications);
+                    tally.undecodable.add(repaired.undecodable);
+                    tally.overflowed.add(delivered.dropped);
+                    tally.gaps.add(delivered.gaps);
+                    continue;
+                }
+                None => "the answer cannot be read".to_owned(),
+            },
+            Err(Refusal::Unknown) => {
+                are_gone = true;
+                shared.interest().unchecked(&check);
+                continue;
+            }
+            Err(Refusal::Said(reason)) => {
+                are_gone |= reason.contains("ULLIMPREFIX");
+                reason
+            }
+        };
+        shared.tally.history_errors.add(1);
+        if shared.tally.refused_history.is_due(Instant::now(), Duration::from_secs(10)) {
+            tracing::warn!(channel = %check.channel, %reason, "a history cannot be read, trying again");
+        }
+        refused.push(check);
+    }
+    if are_gone {
+        library::ensure(shared, link).await?;
+    }
+    Ok(())
+}

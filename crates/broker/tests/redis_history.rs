@@ -1,0 +1,20 @@
+//! What the Redis broker promises of recoverable channels: one order, dense offsets, every hole filled from the history or
+//! told.
+
+// Clippy exempts only functions that are marked as tests, and this is all test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "redis_history/cursor.rs"]
+mod cursor;
+#[path = "redis_history/node.rs"]
+mod node;
+#[path = "redis_history/publishing.rs"]
+mod publishing;
+#[path = "fixture/redis_server.rs"]
+mod redis_server;
+#[path = "fixture/server_faults.rs"]
+mod server_faults;
+#[path = "fixture/shard.rs"]
+mod shard;
+#[path = "fixture/wait.rs"]
+mod wait;
