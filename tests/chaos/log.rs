@@ -106,7 +106,8 @@ pub enum What {
         recovered: Option<bool>,
         /// The position in the reply.
         position: Option<Position>,
-        /// How many of the next [`What::Heard`] of this channel were in the reply.
+        /// How many of the next [`What::Heard`] of this channel were in the reply; `usize::MAX` where that is not
+        /// known: those up to its position, or up to a gap.
         replayed: usize,
     },
     /// The subscriber asked to leave the channel.

@@ -38,7 +38,9 @@ pub async fn run(options: &Options) -> Report {
     let mut publishers = JoinSet::new();
     let mut subscribers = JoinSet::new();
     let wanted = start_subscribers(options, &world, &orders, &mut subscribers);
-    await_count(&levers.counts.subscribed, wanted, Duration::from_secs(30)).await;
+    if !await_count(&levers.counts.subscribed, wanted, Duration::from_secs(30)).await {
+        say(options, &levers, started, "not everybody could subscribe");
+    }
     start_publishers(&world, &orders, &mut publishers);
     say(options, &levers, started, "traffic runs");
     sleep(if options.brief { Duration::from_secs(2) } else { Duration::from_secs(5) }).await;
@@ -193,7 +195,7 @@ fn plans(options: &Options, world: &World) -> Vec<SubscriberPlan> {
     plans
 }
 
-/// Starts them: how many subscriptions there will be, of those that are counted.
+/// Starts them: how many subscriptions there will be.
 fn start_subscribers(
     options: &Options,
     world: &World,
@@ -206,12 +208,12 @@ fn start_subscribers(
     let mut count = 0;
     for plan in plans(options, world) {
         let SubscriberPlan { name, home, habit, member, events, library, wants } = plan;
+        count += wants.len();
         if library {
             let (seats, channels, orders) = (seats.clone(), Arc::clone(&channels), orders.clone());
             subscribers.spawn(library::run(name, home, seats, channels, wants, orders));
             continue;
         }
-        count += wants.len();
         let plan = subscriber::Plan {
             name,
             habit,

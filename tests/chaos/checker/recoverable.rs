@@ -149,6 +149,12 @@ impl Walk<'_> {
     }
 
     fn heard(&mut self, at: Ms, position: Position) {
+        if let Some((end, usize::MAX)) = self.reply
+            && position > end
+        {
+            self.reply = Some((end, 0));
+            self.reached();
+        }
         let in_reply = self.reply.is_some();
         if !in_reply {
             self.settle(at);
@@ -167,8 +173,10 @@ impl Walk<'_> {
             }
             None => self.at = Some(position),
         }
-        if let Some((_, left)) = &mut self.reply {
-            *left = left.saturating_sub(1);
+        if let Some((end, left)) = &mut self.reply {
+            if *left != usize::MAX || position == *end {
+                *left = if *left == usize::MAX { 0 } else { *left - 1 };
+            }
             self.reached();
         } else {
             self.settle(at);
@@ -178,6 +186,10 @@ impl Walk<'_> {
     fn gap(&mut self, at: Ms, position: Option<Position>, reason: &str) {
         if reason == "presence" {
             return;
+        }
+        if let Some((end, usize::MAX)) = self.reply {
+            self.reply = Some((end, 0));
+            self.reached();
         }
         self.holes.clear();
         match position {
@@ -191,7 +203,9 @@ impl Walk<'_> {
 
     /// Nothing explains what is still missing.
     fn settle(&mut self, at: Ms) {
-        if let Some((position, left)) = self.reply.take() {
+        if let Some((position, left)) = self.reply.take()
+            && left != usize::MAX
+        {
             self.find(Kind::Malformed, at, format!("{left} publications of the reply at {position:?} did not come"));
         }
         for (held, next) in std::mem::take(&mut self.holes) {

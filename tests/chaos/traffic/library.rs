@@ -10,7 +10,7 @@ use ullim_client::{Config, Data, Event, GapReason, Token, connect};
 
 use super::subscriber::long_token;
 use super::{Counts, Orders, read};
-use crate::chaos::log::{Channel, Entry, Subscriber, What};
+use crate::chaos::log::{Channel, Entry, Position, Subscriber, What};
 use crate::now_ms;
 
 /// Runs until it is told to end: what it saw.
@@ -32,17 +32,21 @@ pub(crate) async fn run(
     for channel in wants {
         let (client, name) = (client.clone(), channels[channel].name.clone());
         subscribing.spawn(async move {
-            while client.subscribe(&name).await.is_err() {
+            loop {
+                if let Ok(position) = client.subscribe(&name).await {
+                    return (channel, position);
+                }
                 sleep(Duration::from_millis(200)).await;
             }
-            channel
         });
     }
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            Some(Ok(channel)) = subscribing.join_next() => {
-                subscriber.entries.push(Entry { at: now_ms(), what: subscription(channel) });
+            // Publications begin when all are subscribed.
+            Some(Ok((channel, position))) = subscribing.join_next() => {
+                Counts::add(&orders.counts.subscribed);
+                subscriber.entries.push(Entry { at: now_ms(), what: subscription(channel, position) });
                 continue;
             }
             _ = orders.subscribers_end.changed() => None,
@@ -66,18 +70,38 @@ pub(crate) async fn run(
                     Counts::add(&orders.counts.ends);
                 }
                 Counts::add(&orders.counts.heard);
-                What::Heard { channel, mark, position: None }
+                What::Heard { channel, mark, position: publication.position.map(place) }
             }
             Event::Gap { channel, from, reason: GapReason::Disconnected, .. } => {
                 // It was away from there until now, and has subscribed again.
                 let Some(channel) = index(&channel) else { continue };
                 subscriber.entries.push(Entry { at: now_ms(), what: What::Left { channel, since: from } });
-                subscription(channel)
+                subscription(channel, None)
             }
-            Event::Gap { channel, from, to, reason, .. } => {
+            Event::Gap { channel, from, to, reason, position } => {
                 let Some(channel) = index(&channel) else { continue };
                 Counts::add(&orders.counts.signals);
-                What::Gap { channel, from, to, reason: name_of(&reason), position: None }
+                What::Gap { channel, from, to, reason: name_of(&reason), position: position.map(place) }
+            }
+            Event::Recovered { channel, since, position } => {
+                let Some(channel) = index(&channel) else { continue };
+                let (asked, position) = (place(since), place(position));
+                // The publications follow as events of their own; how many they are is known where the epoch is one.
+                let count = (asked.epoch == position.epoch).then(|| position.offset - asked.offset);
+                let replayed = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+                What::Subscribed {
+                    channel,
+                    asked: Some(asked),
+                    recovered: Some(true),
+                    position: Some(position),
+                    replayed,
+                }
+            }
+            Event::NotRecovered { channel, since, position } => {
+                let Some(channel) = index(&channel) else { continue };
+                Counts::add(&orders.counts.signals);
+                let (asked, position) = (Some(place(since)), position.map(place));
+                What::Subscribed { channel, asked, recovered: Some(false), position, replayed: 0 }
             }
             _ => continue,
         };
@@ -86,8 +110,12 @@ pub(crate) async fn run(
     subscriber
 }
 
-fn subscription(channel: usize) -> What {
-    What::Subscribed { channel, asked: None, recovered: None, position: None, replayed: 0 }
+fn subscription(channel: usize, position: Option<ullim_client::Position>) -> What {
+    What::Subscribed { channel, asked: None, recovered: None, position: position.map(place), replayed: 0 }
+}
+
+fn place(position: ullim_client::Position) -> Position {
+    Position { epoch: position.epoch.micros(), offset: position.offset }
 }
 
 /// As the protocol names it.
