@@ -320,11 +320,11 @@ impl Presence for MemoryBroker {
         Answer::Ready(Ok(()))
     }
 
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, _absence: Duration) {
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, absence: Duration) {
         let mut table = self.shared.table();
         self.time_ends(&mut table);
         let before = self.shared.depart(&mut table);
-        if let Some(event) = table.rooms.leave(channel, session, claim, Instant::now()) {
+        if let Some(event) = table.rooms.leave(channel, session, claim, absence, Instant::now()) {
             self.shared.tell(&table, channel.clone(), event);
         }
         if table.rooms.next_departure() != before {

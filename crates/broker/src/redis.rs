@@ -356,8 +356,8 @@ impl Presence for RedisBroker {
         }))
     }
 
-    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, _absence: Duration) {
-        self.shared.keeper.leave(channel, session, claim);
+    fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, absence: Duration) {
+        self.shared.keeper.leave(channel, session, claim, absence);
     }
 
     fn members(&self, channel: &ChannelName, page: PageRequest) -> Answer<Result<MembersPage, PresenceError>> {

@@ -120,6 +120,7 @@ contract! {
     a_return_within_the_grace_is_not_told
     who_returns_after_the_grace_comes_again
     nobody_has_no_grace
+    whoever_is_sent_elsewhere_has_not_left_if_they_come_back
     the_end_of_an_older_claim_takes_nobody_out
     a_session_that_becomes_another_users_is_counted_for_that_one
     pages_hold_every_member

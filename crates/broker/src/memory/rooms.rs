@@ -63,7 +63,7 @@ impl Rooms {
         }
         match known {
             None => self.members += 1,
-            Some(known) if !goes_on => events.extend(self.lose(&channel, session, &known, now)),
+            Some(known) if !goes_on => events.extend(self.lose(&channel, session, &known, Duration::ZERO, now)),
             Some(_) => {}
         }
         events
@@ -75,6 +75,7 @@ impl Rooms {
         channel: &ChannelName,
         session: SessionId,
         claim: Claim,
+        absence: Duration,
         now: Instant,
     ) -> Option<PresenceEvent> {
         let room = self.rooms.get_mut(channel)?;
@@ -83,7 +84,7 @@ impl Rooms {
         }
         let place = room.sessions.remove(&session)?;
         self.members -= 1;
-        let event = self.lose(channel, session, &place, now);
+        let event = self.lose(channel, session, &place, absence, now);
         self.forget_if_empty(channel);
         event
     }
@@ -94,6 +95,7 @@ impl Rooms {
         channel: &ChannelName,
         session: SessionId,
         place: &Place,
+        absence: Duration,
         now: Instant,
     ) -> Option<PresenceEvent> {
         let user = user_name(place.user.as_ref(), session);
@@ -104,10 +106,11 @@ impl Rooms {
             return None;
         }
         room.users.remove(&user);
-        if place.grace.is_zero() || place.user.is_none() {
+        let grace = place.user.as_ref().map_or(Duration::ZERO, |_| place.grace).max(absence);
+        if grace.is_zero() {
             return Some(PresenceEvent { joined: false, user, info: None });
         }
-        let deadline = now + place.grace;
+        let deadline = now + grace;
         room.leaving.insert(Arc::clone(&user), deadline);
         self.departures.insert((deadline, channel.clone(), user));
         None

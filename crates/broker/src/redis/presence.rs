@@ -40,6 +40,7 @@ mod writes;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -121,8 +122,8 @@ impl Keeper {
         waiting
     }
 
-    pub(super) fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim) {
-        self.table().leave(channel, session, claim);
+    pub(super) fn leave(&self, channel: &ChannelName, session: SessionId, claim: Claim, absence: Duration) {
+        self.table().leave(channel, session, claim, absence);
         self.changed.notify_one();
     }
 

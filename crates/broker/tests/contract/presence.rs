@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use ullim_broker::{ChannelsRequest, Claim, Control, PageRequest, PresenceError, Relayed};
+use ullim_broker::{ChannelsRequest, Claim, Control, Entry, PageRequest, PresenceError, Relayed};
 use ullim_protocol::presence::MembersPage;
 
 use super::Fixture;
@@ -236,4 +236,23 @@ pub(crate) async fn channels_are_listed_by_prefix_and_page(fixture: Fixture) {
     for (prefix, after, limit, (channels, more)) in cases {
         assert_eq!(list(prefix, after, limit).await, (channels.to_owned(), more), "{prefix} {after:?} {limit}");
     }
+}
+
+pub(crate) async fn whoever_is_sent_elsewhere_has_not_left_if_they_come_back(fixture: Fixture) {
+    let presence = &*fixture.presence;
+    let mut shard = watch(&fixture, "auto:a").await;
+    enter(presence, "auto:a", 1, "alice").await;
+    let anonymous = Entry { user: None, ..entry("auto:a", 2, "") };
+    answer(presence.enter(anonymous.clone())).await.unwrap();
+    assert_eq!(shard.next_event("auto:a").await, "+alice");
+    let came = shard.next_event("auto:a").await;
+    assert!(came.starts_with("+~"), "{came}");
+    let away = Duration::from_secs(60);
+    presence.leave(&name("auto:a"), id(1), Claim(1), away);
+    presence.leave(&name("auto:a"), id(2), Claim(2), away);
+    until_occupancy(presence, "auto:a", (0, 0)).await;
+    enter(presence, "auto:a", 1, "alice").await;
+    answer(presence.enter(Entry { claim: Claim(77), ..anonymous })).await.unwrap();
+    enter(presence, "auto:a", 3, "bob").await;
+    assert_eq!(shard.next_event("auto:a").await, "+bob", "nobody has left or come anew");
 }

@@ -108,7 +108,7 @@ impl Table {
         waiting
     }
 
-    pub(super) fn leave(&mut self, channel: &ChannelName, session: SessionId, claim: Claim) {
+    pub(super) fn leave(&mut self, channel: &ChannelName, session: SessionId, claim: Claim, absence: Duration) {
         let full = self.leaving >= MAX_LEAVING;
         let Some(place) = self.place(channel, session) else {
             return;
@@ -119,7 +119,8 @@ impl Table {
         if entry.claim != claim {
             return;
         }
-        let wanted = Wanted::Out { user: user_name(entry.user.as_ref(), session), grace: entry::grace(entry) };
+        let grace = entry::grace(entry).max(absence);
+        let wanted = Wanted::Out { user: user_name(entry.user.as_ref(), session), grace };
         // Whoever waited for it waits no longer.
         place.waiting.clear();
         place.want(wanted);

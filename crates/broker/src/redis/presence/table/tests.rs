@@ -60,12 +60,12 @@ fn changes_of_one_place_are_told_as_one() {
     let mut second = table.enter(entry(1, 2));
     assert_eq!(told(&mut table), ["n1 in 2 since 0"]);
     assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
-    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.leave(&channel(), SessionId([1; 16]), Claim(1), Duration::ZERO);
     assert_eq!((told(&mut table), table.members()), (vec![], 1));
-    table.leave(&channel(), SessionId([1; 16]), Claim(2));
+    table.leave(&channel(), SessionId([1; 16]), Claim(2), Duration::ZERO);
     let _again = table.enter(entry(1, 3));
     assert_eq!(told(&mut table), ["n1 in 3 since 7"]);
-    table.leave(&channel(), SessionId([1; 16]), Claim(3));
+    table.leave(&channel(), SessionId([1; 16]), Claim(3), Duration::ZERO);
     assert_eq!((told(&mut table), table.members()), (vec!["n1 out alice".to_owned()], 0));
     assert_eq!(table.take_idle(), [channel()]);
     table.unregistered(&[channel()]);
@@ -76,7 +76,7 @@ fn changes_of_one_place_are_told_as_one() {
 fn who_leaves_before_anything_was_sent_was_never_there() {
     let mut table = table();
     let mut waiting = table.enter(entry(1, 1));
-    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.leave(&channel(), SessionId([1; 16]), Claim(1), Duration::ZERO);
     assert!(matches!(waiting.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
     assert_eq!(told(&mut table), [""; 0]);
     table.take_idle();
@@ -93,7 +93,7 @@ fn an_answer_that_is_overtaken_answers_nobody() {
     assert!(second.try_recv().is_err());
     assert_eq!(told(&mut table), ["n1 in 2 since 7"]);
     assert_eq!(second.try_recv(), Ok(Ok(())));
-    table.leave(&channel(), SessionId([1; 16]), Claim(2));
+    table.leave(&channel(), SessionId([1; 16]), Claim(2), Duration::ZERO);
     let order = take(&mut table).pop().unwrap();
     let _third = table.enter(entry(1, 3));
     table.left(&order);
@@ -118,7 +118,7 @@ fn under_a_new_name_members_are_entered_again_and_leavers_are_not_the_nodes_busi
     let _one = table.enter(entry(1, 1));
     let _two = table.enter(entry(2, 2));
     told(&mut table);
-    table.leave(&channel(), SessionId([2; 16]), Claim(2));
+    table.leave(&channel(), SessionId([2; 16]), Claim(2), Duration::ZERO);
     let late = take(&mut table).pop().unwrap();
     table.rename("n2".into());
     table.left(&late);
@@ -190,7 +190,7 @@ fn a_room_that_is_taken_off_the_list_and_wanted_again_is_put_on_it_again() {
     let mut table = table();
     let _one = table.enter(entry(1, 1));
     told(&mut table);
-    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.leave(&channel(), SessionId([1; 16]), Claim(1), Duration::ZERO);
     told(&mut table);
     let idle = table.take_idle();
     table.adopt(&channel());
@@ -264,9 +264,9 @@ fn nothing_piles_up_while_the_link_is_down() {
         let left = other.channel.clone();
         // A subscription that is refused, for it cannot enter; and one that comes back.
         let _refused = table.enter(other);
-        table.leave(&left, SessionId([2; 16]), Claim(claim));
+        table.leave(&left, SessionId([2; 16]), Claim(claim), Duration::ZERO);
         let _back = table.enter(entry(3, claim));
-        table.leave(&channel(), SessionId([3; 16]), Claim(claim));
+        table.leave(&channel(), SessionId([3; 16]), Claim(claim), Duration::ZERO);
     }
     assert_eq!((table.rooms.len(), table.due.len(), table.members()), (1, 0, 1));
     assert_eq!(table.take_unregistered(9), []);
@@ -281,7 +281,7 @@ fn orders_are_found_behind_any_number_of_places_that_are_gone() {
         let _gone = table.enter(entry(session, 1));
     }
     for session in 1..199 {
-        table.leave(&channel(), SessionId([session; 16]), Claim(1));
+        table.leave(&channel(), SessionId([session; 16]), Claim(1), Duration::ZERO);
     }
     let channels = table.take_unregistered(9);
     table.registered("n1", &channels, true);
@@ -293,7 +293,7 @@ fn a_room_that_is_left_while_redis_adds_it_is_taken_off_the_list_again() {
     let mut table = table();
     let _one = table.enter(entry(1, 1));
     let channels = table.take_unregistered(9);
-    table.leave(&channel(), SessionId([1; 16]), Claim(1));
+    table.leave(&channel(), SessionId([1; 16]), Claim(1), Duration::ZERO);
     table.registered("n1", &channels, true);
     assert!(!table.is_settled());
     let idle = table.take_idle();
