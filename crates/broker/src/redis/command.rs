@@ -112,10 +112,18 @@ impl Link {
             if requests.is_empty() {
                 return Ok(());
             }
-            // The functions were gone.
+            // The functions were gone. If they cannot be loaded that is told to those who need them, unless the link
+            // itself is to blame: others go on.
             if let Err(Broken(reason)) = library::ensure(shared, &mut self.0.commands).await {
-                shared.lane.put_back(requests);
-                return Err((redis::ErrorKind::Client, "the functions cannot be loaded", reason).into());
+                if let Err(error) = self.read_time(shared).await {
+                    shared.lane.put_back(requests);
+                    return Err(error);
+                }
+                shared.tally.publish_errors.add(requests.len() as u64);
+                for request in requests {
+                    request.answer(Err(PublishError::Refused(reason.clone())));
+                }
+                return Ok(());
             }
         }
     }

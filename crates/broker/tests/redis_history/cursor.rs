@@ -1,5 +1,6 @@
 //! What the shards hear when Redis, or the way to it, fails.
 
+use futures_util::future::join_all;
 use ullim_broker::{Broker, Relayed};
 use ullim_protocol::outgoing::GapReason;
 
@@ -147,13 +148,36 @@ async fn a_publication_outlives_a_break_of_the_link_and_is_not_there_twice() {
         if n % 50 == 25 {
             let _: i64 = server.run(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
         }
-        answers.push(tokio::spawn(answer(broker.publish(request("orders:1", &n.to_string())))));
+        answers.push(answer(broker.publish(request("orders:1", &n.to_string()))));
     }
-    for answer in answers {
-        answer.await.unwrap().unwrap();
+    for position in join_all(answers).await {
+        position.unwrap();
     }
     for n in 0..300 {
         at = at.next();
         assert_eq!(heard(&mut shard).await, (at, n.to_string()));
     }
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_loses_nothing() {
+    let server = RedisServer::start().await;
+    let broker = node(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    let mut at = join(&mut shard, &broker, "orders:1").await;
+    for n in 0..20 {
+        publish(&broker, "orders:1", &n.to_string()).await.unwrap();
+    }
+    server.signal("STOP");
+    until("down", || broker.status() == ullim_broker::Status::Down).await;
+    server.signal("CONT");
+    until("up", || broker.status() == ullim_broker::Status::Up).await;
+    for n in 20..40 {
+        publish(&broker, "orders:1", &n.to_string()).await.unwrap();
+    }
+    for n in 0..40 {
+        at = at.next();
+        assert_eq!(heard(&mut shard).await, (at, n.to_string()));
+    }
+    assert_eq!(broker.counters().gaps, 0);
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ullim_broker::redis::RedisBroker;
-use ullim_broker::{Broker, History, HistoryError, HistoryPart, HistoryRequest, Outcome, RecoverRequest};
+use futures_util::future::join_all;
+use ullim_broker::{History, HistoryError, HistoryPart, HistoryRequest, Outcome, RecoverRequest};
 use ullim_protocol::position::Position;
 
 use super::node::{ROOMY, answer, heard, join, node, node_at, publish, recover, rules};
@@ -29,10 +29,9 @@ async fn thousands_who_come_back_at_once_cost_one_read() {
         heard(&mut shard).await;
     }
     let before = calls_of(&server, "fcall").await;
-    let recoveries: Vec<_> =
-        (0..5000).map(|_| tokio::spawn(recover_owned(Arc::clone(&broker), from(start, at, 1000)))).collect();
+    let recoveries = join_all((0..5000).map(|_| recover(&broker, from(start, at, 1000)))).await;
     for recovery in recoveries {
-        let recovery = recovery.await.unwrap();
+        let recovery = recovery.unwrap();
         assert_eq!((recovery.outcome, recovery.publications.len(), recovery.position), (Outcome::Whole, 100, at));
     }
     // Beside it the library is looked at now and then.
@@ -46,10 +45,6 @@ async fn thousands_who_come_back_at_once_cost_one_read() {
     assert_eq!((recovery.publications.len(), recovery.position), (101, next));
     let recovery = recover(&broker, from(next, next, 0)).await.unwrap();
     assert_eq!((recovery.publications.len(), recovery.outcome), (0, Outcome::Whole));
-}
-
-async fn recover_owned(broker: Arc<RedisBroker>, request: RecoverRequest) -> ullim_broker::Recovery {
-    recover(&broker, request).await.unwrap()
 }
 
 #[tokio::test]
