@@ -6,12 +6,24 @@
 
 #[path = "redis_history/cursor.rs"]
 mod cursor;
+#[path = "redis_history/epochs.rs"]
+mod epochs;
+#[path = "redis_history/functions.rs"]
+mod functions;
 #[path = "redis_history/node.rs"]
 mod node;
+#[path = "fixture/proxy.rs"]
+mod proxy;
 #[path = "redis_history/publishing.rs"]
 mod publishing;
+#[path = "redis_history/recovery.rs"]
+mod recovery;
 #[path = "fixture/redis_server.rs"]
 mod redis_server;
+#[path = "redis_history/refusals.rs"]
+mod refusals;
+#[path = "redis_history/server_calls.rs"]
+mod server_calls;
 #[path = "fixture/server_faults.rs"]
 mod server_faults;
 #[path = "fixture/shard.rs"]

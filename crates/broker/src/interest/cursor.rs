@@ -424,3 +424,6 @@ impl Cursor {
 fn before(position: Position) -> Position {
     Position { offset: position.offset.saturating_sub(1), ..position }
 }
+
+#[cfg(test)]
+mod model;

@@ -168,6 +168,9 @@ impl Interest {
     /// Every recoverable channel is compared with its history once more; if `only_quiet`, those of which nothing was
     /// heard since the last time. Publications pass meanwhile.
     pub(crate) fn check_again(&mut self, only_quiet: bool) {
+        if self.break_repair {
+            return;
+        }
         let Self { channels, checks, .. } = self;
         for (channel, entry) in &*channels {
             let (Some(cursor), Link::Confirmed { .. }) = (&entry.cursor, entry.link) else { continue };

@@ -144,9 +144,18 @@ impl Link {
             if again.is_empty() && elsewhere.is_none() {
                 return Ok(());
             }
+            // If the functions cannot be loaded that is told to those who need them, unless the link itself is to blame:
+            // others go on.
             if load && let Err(Broken(reason)) = library::ensure(shared, &mut self.connection.commands).await {
-                shared.lane.put_back(again);
-                return Err((redis::ErrorKind::Client, "the functions cannot be loaded", reason).into());
+                if let Err(error) = self.read_time(shared).await {
+                    shared.lane.put_back(again);
+                    return Err(error);
+                }
+                shared.tally.publish_errors.add(again.len() as u64);
+                for request in again {
+                    request.answer(Err(PublishError::Refused(reason.clone())));
+                }
+                return Ok(());
             }
             if let Some(error) = elsewhere {
                 shared.lane.put_back(again);

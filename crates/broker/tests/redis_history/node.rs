@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ullim_broker::redis::RedisBroker;
 use ullim_broker::{
-    Answer, Broker, ChannelRule, ChannelRules, Config, HistoryRule, PublishError, PublishRequest, Relayed, Status,
+    Answer, Broker, ChannelRule, ChannelRules, Config, History, HistoryError, HistoryRule, PublishError,
+    PublishRequest, RecoverRequest, Recovery, Relayed, Status,
 };
 use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::position::Position;
@@ -61,6 +62,10 @@ pub(crate) async fn answer<T>(answer: Answer<T>) -> T {
 
 pub(crate) async fn publish(broker: &RedisBroker, channel: &str, text: &str) -> Result<Position, PublishError> {
     answer(broker.publish(request(channel, text))).await.map(|position| position.expect("no position"))
+}
+
+pub(crate) async fn recover(broker: &RedisBroker, request: RecoverRequest) -> Result<Recovery, HistoryError> {
+    answer(broker.recover(request)).await
 }
 
 /// Subscribes, and says where the channel stood when the shard had joined.

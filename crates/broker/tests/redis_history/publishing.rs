@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::join_all;
 use ullim_broker::Broker;
 use ullim_protocol::position::Position;
 use ullim_protocol::publication::{Data, Headers};
@@ -26,7 +27,17 @@ async fn publications_have_dense_positions_and_arrive_with_them() {
     }
     let mut later = Shard::attach(&*broker, ROOMY);
     assert_eq!(join(&mut later, &broker, "orders:1").await, at);
+}
+
+#[tokio::test]
+async fn live_channels_stay_as_they_are() {
+    let server = RedisServer::start().await;
+    let broker = node(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    shard.join(&*broker, "chat:1").await;
     assert_eq!(answer(broker.publish(request("chat:1", "live"))).await.unwrap(), None);
+    assert_eq!(shard.next_data("chat:1").await, "live");
+    assert_eq!(server.run::<u64>(&["EXISTS", "ullim:{chat:1}", "ullim:{chat:1}:ids"]).await, 0);
 }
 
 #[tokio::test]
@@ -62,13 +73,13 @@ async fn concurrent_publishers_share_one_dense_order() {
     let mut answers = Vec::new();
     for n in 0..500 {
         let of_node = nodes[n % 2].publish(request("orders:1", &format!("node {n}")));
-        answers.push(tokio::spawn(answer(of_node)));
+        answers.push(answer(of_node));
         let mut call = redis::cmd("FCALL");
         call.arg("ullim_publish").arg(1).arg("ullim:{orders:1}").arg(format!("backend {n}"));
         let _: (String, u64) = call.query_async(&mut backend).await.unwrap();
     }
-    for answer in answers {
-        answer.await.unwrap().unwrap();
+    for position in join_all(answers).await {
+        position.unwrap();
     }
     let mut orders: Vec<Vec<(Position, String)>> = vec![Vec::new(); 2];
     for (shard, order) in shards.iter_mut().zip(&mut orders) {

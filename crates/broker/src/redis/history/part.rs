@@ -1,9 +1,10 @@
 //! A part of a history, for whoever wants to look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use ullim_protocol::channel::ChannelName;
 
 use super::library;
@@ -13,6 +14,9 @@ use crate::redis::Shared;
 use crate::redis::commands::Commands;
 use crate::redis::presence::calls::{self, Refusal};
 use crate::{HistoryError, HistoryPart, HistoryRequest, MAX_PART_BYTES};
+
+/// The wait before a read is repeated.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The link, once it stands.
 async fn link(shared: &Shared) -> Result<Commands, HistoryError> {
@@ -25,14 +29,14 @@ async fn link(shared: &Shared) -> Result<Commands, HistoryError> {
 pub(super) async fn fetch(shared: &Shared, channel: &ChannelName, wanted: Wanted) -> Result<Read, HistoryError> {
     let bounded = async {
         let _permit = shared.histories.reads.acquire().await;
-        // Once more if the functions are gone, or the link.
-        for _ in 0..3 {
+        // Again while the functions are gone, or the link.
+        loop {
             let mut link = link(shared).await?;
             let mut commands = Pipeline::with_capacity(1);
             commands.add_command(read::call(shared, channel, wanted));
             let Ok(answers) = calls::all::<Value>(shared, &mut link, commands).await else {
                 // The link's own task sees it too, and builds another.
-                tokio::task::yield_now().await;
+                sleep(AGAIN).await;
                 continue;
             };
             let reason = match answers.into_iter().next() {
@@ -42,14 +46,15 @@ pub(super) async fn fetch(shared: &Shared, channel: &ChannelName, wanted: Wanted
                 },
                 Some(Err(Refusal::Said(reason))) if !reason.contains("ULLIMPREFIX") => reason,
                 Some(Err(_)) => {
-                    let _ = library::ensure(shared, &mut link).await;
+                    if library::ensure(shared, &mut link).await.is_err() {
+                        sleep(AGAIN).await;
+                    }
                     continue;
                 }
-                None => continue,
+                None => "there is no answer".to_owned(),
             };
             return Err(HistoryError::Refused(reason));
         }
-        Err(HistoryError::Unavailable)
     };
     let read = timeout(shared.config.command_timeout, bounded).await.unwrap_or(Err(HistoryError::Unavailable));
     shared.tally.history_errors.add(u64::from(read.is_err()));

@@ -2,11 +2,12 @@
 //! wait for the same answer, or find what it has left with the channel's cursor.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared as SharedFuture};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::position::Position;
 
@@ -20,6 +21,9 @@ use crate::{HistoryError, Outcome, RecoverRequest, Recovery};
 /// The most bytes that one read brings, and that one recovery brings.
 const PAGE_BYTES: usize = 1 << 20;
 const RANGE_BYTES: usize = 64 << 20;
+
+/// The wait before a read is repeated.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// The reads that are under way.
 #[derive(Debug, Default)]
@@ -117,7 +121,8 @@ async fn find(shared: &Arc<Shared>, request: &RecoverRequest) -> Result<Recovery
         let flight = shared.histories.flights.join(shared, request, alone);
         let range = flight.found.await?;
         if range.since > *since || range.position < *reached {
-            // Not that one. What is under way is waited for first, so this is not a busy loop.
+            // Not that one. Nobody is to ask Redis in a busy loop, whatever it answers.
+            sleep(AGAIN).await;
             continue;
         }
         if range.is_too_long && (range.since != *since || flight.limit < *limit) {

@@ -14,6 +14,9 @@ local REVISION = 1
 local KNOWN = 300000
 local KNOWN_ATTEMPT = 30000
 
+-- After how many ids the oldest are looked at; then twice as many are forgotten, if they are old enough.
+local FORGET_EACH = 16
+
 -- The most headers, and the most bytes of their names and values together.
 local MAX_HEADERS = 16
 local MAX_HEADER_BYTES = 4096
@@ -90,6 +93,7 @@ local function open_epoch(key)
     if string.find(groups.err, 'no such key', 1, true) then
       return nil
     end
+    need('xinfo', 'groups', key)
     error(groups)
   end
   local epoch, under, last
@@ -114,6 +118,7 @@ local function last_id(key)
     if string.find(info.err, 'no such key', 1, true) then
       return nil
     end
+    need('xinfo', 'stream', key)
     error(info)
   end
   for i = 1, #info, 2 do
@@ -269,32 +274,52 @@ local function known(ids, mark, id, millis, keep)
   return nil, tonumber(found[2]) or 0, tonumber(found[3]) or 0
 end
 
-local function remember(ids, mark, id, millis, keep, position, head, tail)
-  local gone = {}
-  local first = head
-  while head < tail and head < first + 4 do
-    local oldest = mark .. '#' .. text(head)
-    local entry = redis.call('HGET', ids, oldest)
-    local time, other = string.match(entry or '', '^(%d+) (.*)$')
+-- Forgets some of the oldest. Returns which is the oldest now.
+local function forget(ids, mark, millis, keep, head, tail)
+  local slots = {}
+  for n = head, math.min(head + 2 * FORGET_EACH, tail) - 1 do
+    slots[#slots + 1] = mark .. '#' .. text(n)
+  end
+  if #slots == 0 then
+    return head
+  end
+  local entries = redis.call('HMGET', ids, unpack(slots))
+  local gone, times, names = {}, {}, {}
+  for i = 1, #slots do
+    local time, id = string.match(entries[i] or '', '^(%d+) (.*)$')
     if time and math.abs(millis - tonumber(time)) < keep then
       break
     end
-    gone[#gone + 1] = oldest
-    if other and other ~= id then
-      local held = redis.call('HGET', ids, mark .. 'i:' .. other)
+    gone[#gone + 1] = slots[i]
+    if time then
+      times[#times + 1] = time
+      names[#names + 1] = mark .. 'i:' .. id
+    end
+  end
+  head = head + #gone
+  if #names > 0 then
+    local held = redis.call('HMGET', ids, unpack(names))
+    for i = 1, #names do
       -- It may have been published anew since.
-      if held and string.match(held, '^(%d+) ') == time then
-        gone[#gone + 1] = mark .. 'i:' .. other
+      if held[i] and string.match(held[i], '^(%d+) ') == times[i] then
+        gone[#gone + 1] = names[i]
       end
     end
-    head = head + 1
   end
   if #gone > 0 then
     redis.call('HDEL', ids, unpack(gone))
   end
+  return head
+end
+
+local function remember(ids, mark, id, millis, keep, position, head, tail)
+  if tail % FORGET_EACH == 0 then
+    head = forget(ids, mark, millis, keep, head, tail)
+    redis.call('HSET', ids, mark .. '#h', text(head))
+  end
   local time = text(millis) .. ' '
   redis.call('HSET', ids, mark .. 'i:' .. id, time .. position, mark .. '#' .. text(tail), time .. id,
-    mark .. '#h', text(head), mark .. '#t', text(tail + 1))
+    mark .. '#t', text(tail + 1))
   redis.call('PEXPIRE', ids, KNOWN)
 end
 
@@ -464,7 +489,7 @@ end
 -- What the functions call, and with what behind the key.
 local RIGHTS = {
   { 'xadd', '1-1', 'a', 'b' }, { 'xrange', '-', '+' }, { 'xrevrange', '+', '-' }, { 'xsetid', '1-0' },
-  { 'pexpire', '1' }, { 'hmget', 'a' }, { 'hget', 'a' }, { 'hset', 'a', 'b' }, { 'hdel', 'a' }
+  { 'pexpire', '1' }, { 'hmget', 'a' }, { 'hset', 'a', 'b' }, { 'hdel', 'a' }
 }
 
 local function missing(key, publish_command)
