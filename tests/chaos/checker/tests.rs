@@ -311,6 +311,22 @@ fn what_is_published_while_one_is_away_is_not_missing_on_live_channels() {
 }
 
 #[test]
+fn what_is_on_its_way_to_somebody_who_goes_is_not_missing_but_what_was_long_before_is() {
+    let gone = |read, faults: Vec<Fault>| {
+        let mut log = live();
+        forget(&mut log, &[5]);
+        let last = entries(&mut log).pop().unwrap();
+        entries(&mut log).push(lost(last.at, read));
+        log.end = 9000;
+        log.faults = faults;
+        kinds(&log)
+    };
+    assert_eq!(gone(2000, vec![]), []);
+    assert_eq!(gone(3000, vec![]), [Kind::LostSilently]);
+    assert_eq!(gone(3000, vec![fault(1300, 2500)]), [], "a gap was owed, and not told yet");
+}
+
+#[test]
 fn who_cannot_subscribe_again_is_found() {
     let mut log = live();
     log.subscribers[0].wants = vec![0];
