@@ -239,6 +239,21 @@ fn a_new_epoch_without_a_signal_is_found() {
 }
 
 #[test]
+fn a_gap_that_hides_what_the_new_epoch_holds_is_found() {
+    let mut damaged = recoverable();
+    for number in 6..=COUNT {
+        let place = place_of(&damaged, number);
+        entries(&mut damaged)[place] = heard(number, Some(position(E2, number - 5)));
+        damaged.publications[number as usize - 1] = publication(number, Some(position(E2, number - 5)));
+    }
+    forget(&mut damaged, &[6]);
+    let place = place_of(&damaged, 7);
+    entries(&mut damaged).insert(place, gap(1510, 1400, 1510, Some(position(E2, 1))));
+    damaged.faults.push(fault(1400, 1450));
+    assert_eq!(kinds(&damaged), [Kind::Hidden]);
+}
+
+#[test]
 fn who_was_away_recovers_everything_or_is_told() {
     let away = |asked: u64, recovered: bool, replay: &[u64]| {
         let mut log = recoverable();
