@@ -41,6 +41,8 @@ pub enum Kind {
     LostSilently,
     /// The epoch changed, and nothing was said about it.
     UnsignalledEpoch,
+    /// A gap goes on behind publications that its new epoch holds: they could have been delivered, and never were.
+    Hidden,
     /// A publication came twice.
     Duplicated,
     /// Publications came in another order than they were published in.

@@ -231,6 +231,8 @@ pub struct Touches {
     pub live: Reach,
     /// Recoverable channels whose history may have suffered.
     pub history: Reach,
+    /// Whether the history's loss may be noticed long after, because no link breaks.
+    pub unnoticed: bool,
     /// Nodes whose clients lose their connections for good: `kill -9`.
     pub killed: Vec<usize>,
     /// Nodes that send their clients away in order.

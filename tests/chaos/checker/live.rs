@@ -8,6 +8,19 @@ use crate::chaos::log::{Log, Mark, Ms, Outcome, Subscriber, What};
 /// How far the window of a gap may be off: clocks are read in whole milliseconds, and at both ends.
 const BLUR: Ms = 10;
 
+/// How long a publication may be on its way from Redis through a node to a subscriber.
+const ON_ITS_WAY: Ms = 1000;
+
+/// How long after a fault a link may still be down, so that a gap is owed.
+const OWED: Ms = 5000;
+
+/// Until when whoever goes at `read` must have heard everything. What is on its way to somebody who goes is not told to
+/// them, nor is a gap that is owed, for both come to those who are there.
+fn on_its_way(log: &Log, read: Ms) -> Ms {
+    let owing = log.faults.iter().filter(|fault| fault.begin <= read && read <= fault.end + OWED);
+    owing.map(|fault| fault.begin).fold(read, Ms::min).saturating_sub(ON_ITS_WAY)
+}
+
 /// Checks what one subscriber heard of one channel.
 pub(super) fn check(log: &Log, subscriber: &Subscriber, channel: usize, book: &Book<'_>, verdict: &mut Verdict) {
     let mut find = |kind, at, detail| verdict.find(log, kind, &subscriber.name, channel, at, detail);
@@ -22,7 +35,7 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, channel: usize, book: &B
                 since.get_or_insert(entry.at);
             }
             What::Left { since: read, .. } | What::Lost { since: read, .. } => {
-                spans.extend(since.take().map(|since| (since, *read)))
+                spans.extend(since.take().map(|since| (since, on_its_way(log, *read))));
             }
             What::Gap { from, to, reason, .. } if reason != "presence" => {
                 if from > to {

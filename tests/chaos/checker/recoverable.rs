@@ -193,7 +193,17 @@ impl Walk<'_> {
         }
         self.holes.clear();
         match position {
-            Some(position) => self.at = Some(self.at.map_or(position, |held| held.max(position))),
+            Some(position) => {
+                if let Some(held) = self.at
+                    && held.epoch < position.epoch
+                {
+                    let hidden = self.between(Position { epoch: position.epoch, offset: 0 }, position);
+                    if !hidden.is_empty() {
+                        self.find(Kind::Hidden, at, format!("from {held:?} to {position:?}, and so over {hidden:?}"));
+                    }
+                }
+                self.at = Some(self.at.map_or(position, |held| held.max(position)));
+            }
             None => {
                 self.find(Kind::Malformed, at, format!("a gap ({reason}) without a position"));
                 self.at = None;

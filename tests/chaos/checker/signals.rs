@@ -49,7 +49,10 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, verdict: &mut Verdict) {
                     // A stalled subscriber is its own reason.
                     "slow_consumer" => entry.at <= stalled + MARGIN,
                     "presence" => in_effect(log, entry.at).next().is_some(),
-                    _ => between(log, since, entry.at).any(|fault| explains(fault, promise, node, *channel)),
+                    _ => {
+                        let near = between(log, since, entry.at).any(|fault| explains(fault, promise, node, *channel));
+                        near || (promise == Some(Promise::Recoverable) && unnoticed(log, entry.at))
+                    }
                 };
                 if !excused {
                     let detail = format!("gap ({reason}) from {from} to {to}, {position:?}");
@@ -60,7 +63,8 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, verdict: &mut Verdict) {
                 let since = if in_step[*channel] == 0 { entry.at } else { in_step[*channel] };
                 if *recovered == Some(false) {
                     verdict.signals += 1;
-                    if !between(log, since, entry.at).any(|fault| explains(fault, promise, node, *channel)) {
+                    let near = between(log, since, entry.at).any(|fault| explains(fault, promise, node, *channel));
+                    if !near && !unnoticed(log, entry.at) {
                         let detail = format!("asked for {asked:?}, not recovered, now at {position:?}");
                         verdict.find(log, Kind::SignalWithoutFault, &subscriber.name, *channel, entry.at, detail);
                     }
@@ -71,6 +75,11 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, verdict: &mut Verdict) {
             _ => {}
         }
     }
+}
+
+/// Whether a history may have been lost at any time before, and nobody noticed.
+fn unnoticed(log: &Log, at: Ms) -> bool {
+    log.faults.iter().any(|fault| fault.touches.unnoticed && fault.begin <= at)
 }
 
 fn explains(fault: &Fault, promise: Option<Promise>, node: usize, channel: usize) -> bool {

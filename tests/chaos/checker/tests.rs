@@ -239,6 +239,21 @@ fn a_new_epoch_without_a_signal_is_found() {
 }
 
 #[test]
+fn a_gap_that_hides_what_the_new_epoch_holds_is_found() {
+    let mut damaged = recoverable();
+    for number in 6..=COUNT {
+        let place = place_of(&damaged, number);
+        entries(&mut damaged)[place] = heard(number, Some(position(E2, number - 5)));
+        damaged.publications[number as usize - 1] = publication(number, Some(position(E2, number - 5)));
+    }
+    forget(&mut damaged, &[6]);
+    let place = place_of(&damaged, 7);
+    entries(&mut damaged).insert(place, gap(1510, 1400, 1510, Some(position(E2, 1))));
+    damaged.faults.push(fault(1400, 1450));
+    assert_eq!(kinds(&damaged), [Kind::Hidden]);
+}
+
+#[test]
 fn who_was_away_recovers_everything_or_is_told() {
     let away = |asked: u64, recovered: bool, replay: &[u64]| {
         let mut log = recoverable();
@@ -308,6 +323,22 @@ fn what_is_published_while_one_is_away_is_not_missing_on_live_channels() {
     // What was sent after the new subscription is.
     forget(&mut log, &[7]);
     assert_eq!(kinds(&log), [Kind::LostSilently]);
+}
+
+#[test]
+fn what_is_on_its_way_to_somebody_who_goes_is_not_missing_but_what_was_long_before_is() {
+    let gone = |read, faults: Vec<Fault>| {
+        let mut log = live();
+        forget(&mut log, &[5]);
+        let last = entries(&mut log).pop().unwrap();
+        entries(&mut log).push(lost(last.at, read));
+        log.end = 9000;
+        log.faults = faults;
+        kinds(&log)
+    };
+    assert_eq!(gone(2000, vec![]), []);
+    assert_eq!(gone(3000, vec![]), [Kind::LostSilently]);
+    assert_eq!(gone(3000, vec![fault(1300, 2500)]), [], "a gap was owed, and not told yet");
 }
 
 #[test]
