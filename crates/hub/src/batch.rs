@@ -135,9 +135,8 @@ impl Batch {
                 }
             }
         }
-        let reached = channel.hold(item);
-        if !reached.is_empty() {
-            registry.reached.extend(reached);
+        if channel.is_held() {
+            registry.hold(key, item);
         }
         let Some(channel) = registry.get(key) else { return 0 };
         self.links.resize(index as usize + 1, Link { next: NONE, spared: 0 });
@@ -230,15 +229,23 @@ pub(crate) struct Content<'b> {
 
 impl<'b> Content<'b> {
     /// All of a segment for a wire.
+    #[inline(always)]
     pub(crate) fn whole(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> Piece {
-        let number = segment;
-        let segment = &mut self.segments[segment as usize];
-        let place = &mut segment.encodings[usize::from(wire.0)];
-        if *place == NONE {
-            *place = self.encoded.encodings.len() as u32;
-            self.encoded.encode(number, items_from(segment.first, self.links), wire, encode, items);
+        let mut encoding = self.segments[segment as usize].encodings[usize::from(wire.0)];
+        if encoding == NONE {
+            encoding = self.encode(segment, wire, encode, items);
         }
-        Piece { encoding: *place, range: self.encoded.encodings[*place as usize].range.clone() }
+        Piece { encoding, range: self.encoded.encodings[encoding as usize].range.clone() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn encode(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> u32 {
+        let number = self.encoded.encodings.len() as u32;
+        let Segment { first, encodings, .. } = &mut self.segments[segment as usize];
+        encodings[usize::from(wire.0)] = number;
+        self.encoded.encode(segment, items_from(*first, self.links), wire, encode, items);
+        number
     }
 
     /// What the slot must not hear: to be asked for slots in their order.
@@ -284,6 +291,8 @@ impl<'b> Content<'b> {
 
 impl Content<'_> {
     /// Keeps what of a piece is behind its first `done` bytes; how many publications gave way.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn keep(&mut self, piece: &Piece, done: usize, outbox: &mut Outbox, items: &[Relayed]) -> u64 {
         let encoding = &mut self.encoded.encodings[piece.encoding as usize];
         let segment = &self.segments[encoding.segment as usize];

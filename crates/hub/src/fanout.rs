@@ -96,8 +96,12 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             taken += 1;
         }
         self.fan_out(items);
-        self.repair();
-        self.go_on_where_reached();
+        if !self.registry.repairs.is_idle() {
+            self.repair();
+        }
+        if !self.registry.reached.is_empty() {
+            self.go_on_where_reached();
+        }
         self.uncork();
         taken
     }
@@ -167,15 +171,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn tell_gap(&mut self, key: ChannelKey, gap: Gap) -> usize {
         let Some(channel) = self.registry.get(key) else { return 0 };
         let name = channel.name.clone();
-        let reached = channel.hold(&Relayed::Gap(name.clone(), gap));
         let slots: Vec<u32> = match gap.reason {
             GapReason::Presence => channel.watching().map(|slots| slots.iter().collect()).unwrap_or_default(),
             _ => channel.live.iter().collect(),
         };
+        self.registry.hold(key, &Relayed::Gap(name.clone(), gap));
         for slot in &slots {
             self.tell_gap_to(*slot, key, &name, gap);
         }
-        self.registry.reached.extend(reached);
         slots.len()
     }
 

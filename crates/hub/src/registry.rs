@@ -102,8 +102,14 @@ impl Channel {
         Takes::Yes
     }
 
+    /// Whether what happens is held back for somebody.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.aside.as_ref().is_some_and(|aside| !aside.catching_up.is_empty())
+    }
+
     /// Holds an item back for those that are not answered yet. The commands that have waited for it.
-    pub(crate) fn hold(&mut self, item: &Relayed) -> Vec<Place> {
+    fn hold(&mut self, item: &Relayed) -> Vec<Place> {
         let Some(aside) = self.aside.as_mut().filter(|aside| !aside.catching_up.is_empty()) else { return Vec::new() };
         aside.log.push(item);
         let at = self.position;
@@ -250,6 +256,13 @@ impl Registry {
             channel.position = position;
         }
         std::mem::take(&mut channel.waiting)
+    }
+
+    /// Holds an item back for those that are not answered yet.
+    #[cold]
+    pub(crate) fn hold(&mut self, key: ChannelKey, item: &Relayed) {
+        let reached = self.channels[key.0 as usize].hold(item);
+        self.reached.extend(reached);
     }
 
     /// A publication was relayed that cannot be told yet, because something before it is missing.

@@ -77,6 +77,11 @@ impl Repairs {
         }
     }
 
+    /// Whether no channel is to be read.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Nobody hears the channel any longer.
     pub(crate) fn forget(&mut self, key: ChannelKey) {
         self.open.remove(&key);

@@ -114,7 +114,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     subscribed.position = beginning.position;
                     subscribed.recovered = recover.map(|_| beginning.recovered);
                     subscribed.publications.clone_from(&beginning.publications);
-                    if earlier.is_none() {
+                    let subscription = self.session(id).and_then(|session| session.subscription(key));
+                    let is_held =
+                        subscription.is_some_and(|subscription| subscription.progress == Progress::CatchingUp);
+                    if earlier.is_none() && is_held {
                         begun.push((key, beginning));
                     }
                     Ok(subscribed)
