@@ -7,6 +7,7 @@ use ullim_loadtest::report::{Latency, Report};
 use ullim_loadtest::scenario::channels::Channels;
 use ullim_loadtest::scenario::fanout::{BURST, CLUSTER, FANOUT, Fanout};
 use ullim_loadtest::scenario::idle::Idle;
+use ullim_loadtest::scenario::publish::PublishCost;
 use ullim_loadtest::scenario::storm::Storm;
 
 /// Drives a server that fans messages out, and says what came of it.
@@ -31,6 +32,8 @@ enum Scenario {
     Channels(Channels),
     /// Subscribers of one channel on several nodes: give each node's `--url`.
     Cluster(Fanout),
+    /// What a publication costs Redis, plain and kept. Drives Redis alone.
+    Publish(PublishCost),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +53,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Scenario::Cluster(cluster) => (cluster.run(CLUSTER)?, cluster.options.json),
         Scenario::Idle(idle) => (idle.run()?, idle.options.json),
         Scenario::Storm(storm) => (storm.run()?, storm.options.json),
+        Scenario::Publish(publish) => (publish.run()?, publish.json),
         Scenario::Channels(channels) => (channels.run()?, channels.options.json),
     };
     match json {
@@ -63,6 +67,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn print(report: &Report) {
     println!("{}: {}", report.scenario, report.target);
     let line = |name: &str, value: String| println!("  {name:<22} {value}");
+    for publishing in &report.publishing {
+        let cost = format!("{:.2} µs of Redis, {:.0} a second", publishing.redis_micros, publishing.per_second);
+        println!("  {}\n    pipelined            {cost}", publishing.way);
+        println!("    one at a time        {}", delays(&publishing.latency));
+    }
+    if !report.publishing.is_empty() {
+        return;
+    }
     line("connections", format!("{} of {}, {} lost", report.connected, report.connections, report.lost_connections));
     if let Some(closed) = report.stalled_closed {
         line("closed, not reading", closed.to_string());

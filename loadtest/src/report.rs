@@ -29,6 +29,9 @@ pub struct Report {
     /// What came of connecting, if that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connecting: Option<Connecting>,
+    /// What publications cost Redis, if that was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publishing: Vec<Publishing>,
     /// Whatever makes the figures doubtful, in words.
     pub warnings: Vec<String>,
 }
@@ -57,6 +60,21 @@ pub struct Deliveries {
     pub latency: Latency,
     /// How late the publications themselves went out, at the 99th percentile, in milliseconds.
     pub publish_late_ms: f64,
+}
+
+/// What one way to publish costs Redis.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Publishing {
+    /// Which.
+    pub way: String,
+    /// Publications that were pipelined.
+    pub published: u64,
+    /// Microseconds of Redis' main thread for each of them.
+    pub redis_micros: f64,
+    /// Of them in a second.
+    pub per_second: f64,
+    /// From sending until the answer, of those that were published one at a time.
+    pub latency: Latency,
 }
 
 /// Percentiles, in milliseconds.

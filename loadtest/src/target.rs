@@ -183,7 +183,7 @@ fn check_names(value: &toml::Value) -> anyhow::Result<()> {
 }
 
 /// The targets that are built in, by their names.
-const BUILT_IN: [(&str, &str); 12] = [
+const BUILT_IN: [(&str, &str); 13] = [
     ("centrifugo", include_str!("../targets/centrifugo.toml")),
     ("floor", include_str!("../targets/floor.toml")),
     ("floor-batched", include_str!("../targets/floor-batched.toml")),
@@ -194,6 +194,7 @@ const BUILT_IN: [(&str, &str); 12] = [
     ("ullim-es256", include_str!("../targets/ullim-es256.toml")),
     ("ullim-json", include_str!("../targets/ullim-json.toml")),
     ("ullim-msgpack", include_str!("../targets/ullim-msgpack.toml")),
+    ("ullim-recoverable", include_str!("../targets/ullim-recoverable.toml")),
     ("ullim-rs256", include_str!("../targets/ullim-rs256.toml")),
     ("ullim-tls", include_str!("../targets/ullim-tls.toml")),
 ];

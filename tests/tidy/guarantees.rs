@@ -14,7 +14,7 @@ fn every_promise_names_tests_that_exist() {
     for row in rows {
         let proof = row.trim_matches('|').rsplit('|').next().unwrap();
         let named: Vec<&str> = proof.split(',').map(|name| name.trim().trim_matches('`')).collect();
-        absent.extend(named.into_iter().filter(|name| !tests.contains(&format!("async fn {name}()"))));
+        absent.extend(named.into_iter().filter(|name| !tests.contains(&format!("async fn {name}("))));
         promises += 1;
     }
     assert!(promises > 10, "the page has other rows");

@@ -101,10 +101,12 @@ impl Channel {
         (1..).zip(self.said.iter().cloned()).skip(first).collect()
     }
 
+    /// What was said behind a position that can be vouched for, kept or not.
     fn missed(&self, since: Position, limit: usize) -> Option<Vec<(u64, String)>> {
         let at = self.stands()?;
         let count = at.offset.checked_sub(since.offset).filter(|_| since.epoch == at.epoch)? as usize;
-        (count <= limit.min(SIZE)).then(|| self.kept().split_off(self.kept().len() - count))
+        let missed = || (1..).zip(self.said.iter().cloned()).skip(since.offset as usize).collect();
+        (count <= limit).then(missed)
     }
 
     fn part(&self, since: Option<Position>, limit: usize, reverse: bool) -> Option<(Vec<(u64, String)>, bool)> {
@@ -150,6 +152,10 @@ impl Case<'_> {
                 let recovery = self.fixture.recover_some(&channel.name, since, at, limit).await;
                 same("where it stands", &recovery.position, &at)?;
                 let expected = channel.missed(since, limit);
+                // A broker may know more for a while than what is kept.
+                let is_kept = expected.as_ref().is_some_and(|missed| missed.len() <= SIZE);
+                let may_be_lost = recovery.outcome == Outcome::Lost && !is_kept;
+                let expected = expected.filter(|_| !may_be_lost);
                 let outcome = if expected.is_some() { Outcome::Whole } else { Outcome::Lost };
                 same("the outcome", &recovery.outcome, &outcome)?;
                 same("what was missed", &said(&recovery.publications), &expected.unwrap_or_default())

@@ -1,0 +1,40 @@
+//! What the README has a newcomer type: miss something, and get it all the same.
+
+use ullim_tests::{Cli, Node, Redis, eventually};
+
+/// What `ullim sub` printed last: where to go on.
+fn where_to_go_on(said: &str) -> String {
+    let (_, position) = said.trim_end().rsplit_once("--since ").unwrap_or_else(|| panic!("no position in {said:?}"));
+    position.to_owned()
+}
+
+#[tokio::test]
+async fn what_was_missed_while_sub_was_away_is_printed_when_it_comes_back() {
+    let redis = Redis::start().await;
+    let node = Node::builder().redis(&redis).start().await;
+    let (cli, url) = (Cli::default(), node.addresses.ws.as_str());
+    let publish =
+        |data: &str| redis.cli(&["FCALL", "ullim_publish", "1", "ullim:{orders:7}", data]).split_whitespace().count();
+
+    let mut sub = cli.spawn("first", &["sub", "orders:7", "--count", "1", "--url", url]);
+    eventually("the subscription", async || sub.stderr().contains("subscribed to orders:7").then_some(())).await;
+    assert_eq!(publish(r#"{"n":1}"#), 2, "an epoch and an offset");
+    assert!(sub.end().await.success());
+    assert_eq!(sub.stdout(), "orders:7 #1 {\"n\":1}\n");
+    let since = where_to_go_on(&sub.stderr());
+
+    publish(r#"{"n":2}"#);
+    let printed = cli.ok(&["pub", "orders:7", r#"{"n":3}"#, "--id", "once", "--url", url]);
+    assert!(printed.trim_end().ends_with("-3"), "{printed}");
+    assert_eq!(cli.ok(&["pub", "orders:7", r#"{"n":3}"#, "--id", "once", "--url", url]), printed);
+
+    let arguments = ["sub", "orders:7", "--count", "2", "--url", url, "--since", &since];
+    let mut sub = cli.spawn("second", &arguments);
+    assert!(sub.end().await.success());
+    let printed: Vec<_> = sub.stdout().lines().map(str::to_owned).collect();
+    assert!(printed[0].starts_with("orders:7: goes on behind "), "{printed:?}");
+    assert_eq!(printed[1..], ["orders:7 #2 {\"n\":2}", "orders:7 #3 {\"n\":3}"]);
+
+    let history = cli.ok(&["history", "orders:7", "--reverse", "--limit", "2", "--url", url]);
+    assert_eq!(history, "orders:7 #3 {\"n\":3}\norders:7 #2 {\"n\":2}\n");
+}
