@@ -43,6 +43,7 @@ impl Collector for Snapshot {
         keys(to, &self.clients.keys)?;
         hub(to, &self.clients.hub, &self.broker)?;
         broker(to, &self.broker, self.status)?;
+        history(to, &self.clients.hub, &self.broker)?;
         presence(to, &self.broker)
     }
 }
@@ -91,6 +92,9 @@ fn hub(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Counters)
     histogram(to, "fanout_duration_seconds", "How long fan-out of a batch took", &hub.fanout_duration)?;
     let slow = "Connections closed because their clients did not read";
     counter(to, "slow_consumer_closes", slow, hub.slow_closes)?;
+    let shed = [("drop_oldest", hub.dropped_oldest), ("latest", hub.dropped_latest)];
+    let text = "Publications that gave way because clients read too slowly, once per subscriber";
+    counters(to, "slow_consumer_dropped", text, "policy", shed)?;
     counter(to, "gaps", "Gaps told to clients, once per subscriber", hub.gaps)
 }
 
@@ -104,6 +108,8 @@ fn broker(to: &mut DescriptorEncoder, broker: &Counters, status: Status) -> fmt:
     counter(to, "relay_gaps", "Gaps told to the shards of this node", broker.gaps)?;
     let stray = "Publications from the broker on channels that this node never subscribed to";
     counter(to, "relay_stray", stray, broker.stray)?;
+    let unsharded = "Publications in a Redis Cluster that were published without sharding";
+    counter(to, "relay_unsharded", unsharded, broker.unsharded)?;
     known(
         to,
         "relay_last_message_age_seconds",
@@ -116,6 +122,24 @@ fn broker(to: &mut DescriptorEncoder, broker: &Counters, status: Status) -> fmt:
     counter(to, "redis_errors", "Commands that Redis answered with an error", broker.redis_errors)?;
     let duration = "Round trips of batches of commands";
     histogram(to, "redis_command_duration_seconds", duration, &broker.command_duration)
+}
+
+fn history(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Counters) -> fmt::Result {
+    let recoveries = [("recovered", hub.recovered), ("not_recovered", hub.not_recovered)];
+    counters(to, "recoveries", "Subscriptions that named a position", "result", recoveries)?;
+    counter(to, "recovered_messages", "Publications that recoveries brought", hub.recovered_publications)?;
+    let reads =
+        [("whole", broker.recoveries_whole), ("cut", broker.recoveries_cut), ("lost", broker.recoveries_lost)];
+    counters(to, "history_recoveries", "What reading for recoveries came to, once for all who wait", "result", reads)?;
+    counter(to, "history_errors", "Reads of histories that failed", broker.history_errors)?;
+    counter(to, "history_verified", "Times that a channel was compared with its history", broker.verified)?;
+    let repairs = [("link", broker.repairs), ("shard", hub.repairs)];
+    counters(to, "repairs", "Holes that were filled from the history", "where", repairs)?;
+    let repaired = [("link", broker.repaired), ("shard", hub.repaired_publications)];
+    counters(to, "repaired_messages", "Publications that filled them", "where", repaired)?;
+    counter(to, "repair_gaps", "Holes of shards that could not be filled, and were told as gaps", hub.repair_gaps)?;
+    let plain = "Publications without a position on recoverable channels, which are outside of the promise";
+    counter(to, "plain_publications", plain, broker.plain)
 }
 
 fn presence(to: &mut DescriptorEncoder, broker: &Counters) -> fmt::Result {
