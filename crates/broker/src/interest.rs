@@ -57,6 +57,8 @@ pub(crate) struct Interest {
     recents: AHashSet<ChannelName>,
     /// A hole is passed on as if nothing were missing.
     break_repair: bool,
+    /// Until then publishers may not have followed the link to another server: gaps are told when they have.
+    settles: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -103,6 +105,7 @@ impl Interest {
             recent_bytes: Arc::default(),
             recents: AHashSet::new(),
             break_repair: false,
+            settles: None,
         }
     }
 
@@ -214,6 +217,34 @@ impl Interest {
         self.cooling.first().map(|(due, _)| *due)
     }
 
+    /// The link stands on another server than before. What publishers that follow until `until` publish on the other one
+    /// is part of the gap: it is told then.
+    pub(crate) fn moved(&mut self, until: Duration) {
+        self.settles = Some(until);
+    }
+
+    /// When gaps wait to be told.
+    pub(crate) fn settles(&self) -> Option<Duration> {
+        self.settles
+    }
+
+    /// Tells the gaps that have waited for publishers, if it is time. Says how many were told.
+    pub(crate) fn settle(&mut self, at: u64, now: Duration) -> u64 {
+        if self.settles.take_if(|until| *until <= now).is_none() {
+            return 0;
+        }
+        let mut gaps = 0;
+        for (channel, entry) in &mut self.channels {
+            if let Link::Confirmed { .. } = entry.link
+                && let Some(from) = entry.lost_since.take()
+            {
+                let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink, position: None };
+                gaps += self.shards.tell_all(entry.joined, &Relayed::Gap(channel.clone(), gap)).queued;
+            }
+        }
+        gaps
+    }
+
     /// The link has confirmed a subscription: all that is published after `at` comes. Says how many gaps were told;
     /// `None` if it was not asked for.
     pub(crate) fn confirmed(&mut self, channel: &str, at: u64, now: Duration) -> Option<u64> {
@@ -240,7 +271,10 @@ impl Interest {
             self.check(channel);
             return Some(0);
         }
-        if let Some(from) = entry.lost_since.take() {
+        if self.settles.is_some_and(|until| now < until) {
+            // Also on a channel that is new here.
+            entry.lost_since.get_or_insert(at);
+        } else if let Some(from) = entry.lost_since.take() {
             let gap = Gap { from, to: at.max(from), reason: GapReason::BrokerLink, position: None };
             gaps = self.shards.tell_all(entry.joined, &Relayed::Gap(channel.clone(), gap)).queued;
         }

@@ -81,6 +81,13 @@ pub(crate) enum Takes {
     Missing,
 }
 
+/// Whether nothing is missing between the two. A new epoch may begin without a gap: then the history of the one before
+/// was gone, and all of it had been relayed.
+#[inline]
+fn follows(at: Position, position: Position) -> bool {
+    position == at.next() || position.offset == 1 && position.epoch > at.epoch
+}
+
 impl Channel {
     /// The slots that hear joins and leaves, if there are any.
     pub(crate) fn watching(&self) -> Option<&Slots> {
@@ -91,7 +98,7 @@ impl Channel {
     #[inline]
     pub(crate) fn takes(&mut self, position: Position) -> Takes {
         match self.position {
-            Some(at) if position == at.next() && !self.repairing => {}
+            Some(at) if follows(at, position) && !self.repairing => {}
             Some(at) if position <= at => return Takes::Known,
             Some(_) => return Takes::Missing,
             // Nobody hears it yet.

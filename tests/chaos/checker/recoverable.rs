@@ -220,6 +220,12 @@ impl Walk<'_> {
         }
         for (held, next) in std::mem::take(&mut self.holes) {
             let lost = self.between(held, next);
+            let is_anew = held.epoch < next.epoch && next.offset == 0 && lost.is_empty();
+            if is_anew && self.log.faults.iter().any(|fault| fault.touches.unnoticed && fault.begin <= at) {
+                // The history was gone, and all of it had been heard: nothing is missing, and the publication says its
+                // epoch.
+                continue;
+            }
             let kind =
                 if held.epoch == next.epoch || !lost.is_empty() { Kind::LostSilently } else { Kind::UnsignalledEpoch };
             let named: Vec<_> = lost.iter().take(3).map(|(position, mark)| format!("{mark:?} {position:?}")).collect();

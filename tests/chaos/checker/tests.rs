@@ -228,6 +228,10 @@ fn a_new_epoch_without_a_signal_is_found() {
         damaged.publications[number as usize - 1] = publication(number, Some(position(E2, number - 5)));
     }
     assert_eq!(kinds(&damaged), [Kind::UnsignalledEpoch]);
+    // Where the history was forgotten while all links stood, all of it had been heard.
+    let touches = Touches { history: Reach::Everybody, unnoticed: true, ..Touches::default() };
+    damaged.faults.push(Fault { touches, ..fault(600, 700) });
+    assert_eq!(kinds(&damaged), []);
     let mut signalled = damaged.clone();
     let place = place_of(&damaged, 6);
     entries(&mut signalled).insert(place, gap(1500, 1400, 1500, Some(position(E2, 0))));

@@ -128,8 +128,7 @@ fn history(to: &mut DescriptorEncoder, hub: &ullim_hub::Counters, broker: &Count
     let recoveries = [("recovered", hub.recovered), ("not_recovered", hub.not_recovered)];
     counters(to, "recoveries", "Subscriptions that named a position", "result", recoveries)?;
     counter(to, "recovered_messages", "Publications that recoveries brought", hub.recovered_publications)?;
-    let reads =
-        [("whole", broker.recoveries_whole), ("cut", broker.recoveries_cut), ("lost", broker.recoveries_lost)];
+    let reads = [("whole", broker.recoveries_whole), ("cut", broker.recoveries_cut), ("lost", broker.recoveries_lost)];
     counters(to, "history_recoveries", "What reading for recoveries came to, once for all who wait", "result", reads)?;
     counter(to, "history_errors", "Reads of histories that failed", broker.history_errors)?;
     counter(to, "history_verified", "Times that a channel was compared with its history", broker.verified)?;

@@ -15,6 +15,7 @@ use super::history::library;
 use super::history::publish::{self, Remedy};
 use super::lane::{Batch, Request};
 use super::outage::Backoff;
+use super::place::Form;
 use super::presence::calls::Broken;
 use crate::PublishError;
 
@@ -176,6 +177,11 @@ impl Link {
             let sharded = shared.place.is_sharded() && request.wire_name != shared.names.control();
             publish::add(&mut commands, request, sharded);
         }
+        // Behind a failover a server that is no master any more takes live publications all the same, and nobody hears them.
+        let asks_role = self.tells_role && matches!(shared.place.form, Form::Sentinel(_));
+        if asks_role {
+            commands.cmd("ROLE");
+        }
         commands.ignore_errors();
         let asked = Instant::now();
         let answers = self.connection.commands.all(&commands).await;
@@ -185,11 +191,17 @@ impl Link {
             again.elsewhere = Some(error);
             Vec::new()
         });
+        let is_replica = asks_role
+            && matches!(answers.last(), Some(Ok(Value::Array(parts))) if parts.first().is_some_and(|role| !is_master(role)));
+        if is_replica {
+            again.elsewhere = Some((redis::ErrorKind::Client, "this server is a replica").into());
+        }
         let mut answers = answers.into_iter();
         let is_own = |name: &str| name == shared.names.control() || shared.names.is_canary(name);
         for request in requests {
             let is_call = request.call.is_some();
             let result = match answers.next() {
+                Some(Ok(_)) if !is_call && is_replica => Err(PublishError::Timeout),
                 Some(Ok(_)) if !is_call => Ok(None),
                 Some(Ok(answer)) => match publish::position(&answer) {
                     Some(position) => Ok(Some(position)),

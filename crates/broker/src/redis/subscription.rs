@@ -3,6 +3,7 @@
 //! own, and never waits for a shard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -20,6 +21,9 @@ use super::socket::{self, Stream};
 /// The most channels in one SUBSCRIBE or UNSUBSCRIBE. The next goes out when all of them are confirmed.
 const BATCH: usize = 512;
 
+/// How long after this link other nodes' publications have followed to another server.
+const FOLLOW: Duration = Duration::from_secs(2);
+
 /// Builds the link again and again, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     stop.run_until_cancelled(supervise(&shared)).await;
@@ -27,6 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 async fn supervise(shared: &Shared) {
     let mut backoff = Backoff::default();
+    let mut last = None;
     loop {
         let set_up = async {
             let address = shared.place.master().await.map_err(LinkError::Unknown)?;
@@ -37,6 +42,9 @@ async fn supervise(shared: &Shared) {
         {
             Ok((address, connection)) => {
                 let since = connection.since;
+                if last.replace(address.clone()).is_some_and(|last| last != address) {
+                    shared.interest().moved(shared.started.elapsed() + FOLLOW);
+                }
                 let (proven, reason) = serve(shared, &address, connection).await;
                 shared.canary.disarm();
                 shared.interest().broken(shared.clock.span(proven).earliest);
@@ -168,6 +176,7 @@ impl Traffic {
     /// Queues the commands that are due. Says when there is something to do even if nothing happens.
     fn ask(&mut self, shared: &Shared) -> Instant {
         let now = Instant::now();
+        let settles = self.settle(shared, now);
         if !self.pong_awaited && now >= self.pinged + shared.config.ping_interval {
             if self.tells_role {
                 write_command(&mut self.out, "ROLE", &[""; 0]);
@@ -181,6 +190,7 @@ impl Traffic {
             true => self.deadline(shared),
             false => self.pinged + shared.config.ping_interval,
         };
+        let ping = settles.map_or(ping, |settles| ping.min(settles));
         if self.outstanding > 0 {
             return ping;
         }
@@ -201,6 +211,16 @@ impl Traffic {
             Some(leave) if self.outstanding == 0 => ping.min(shared.started + leave),
             _ => ping,
         }
+    }
+
+    /// Tells the gaps that wait for publishers, if it is time; else says when it is.
+    fn settle(&self, shared: &Shared, now: Instant) -> Option<Instant> {
+        let mut interest = shared.interest();
+        let settles = interest.settles()?;
+        let gaps = interest.settle(shared.clock.span(now).latest, now - shared.started);
+        drop(interest);
+        shared.tally.gaps.add(gaps);
+        Some(shared.started + settles).filter(|settles| *settles > now)
     }
 
     /// Until when something must be heard. A link that delivers lives, even if the answer to a PING is far behind.

@@ -1,3 +1,5 @@
+//! What gives way when a client reads too slowly.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;

@@ -40,6 +40,18 @@ fn what_the_queue_has_lost_is_read_and_delivered_in_its_place() {
 }
 
 #[test]
+fn a_history_that_is_gone_begins_anew_and_nobody_has_missed_anything() {
+    let (mut world, client) = hearing();
+    let before = world.history.publish(ORDERS, "a");
+    world.history.forget(ORDERS);
+    let behind = world.history.publish(ORDERS, "b");
+    world.relay(&[before, behind]);
+    assert_eq!(client.lines(), ["0:orders:1 (7-1) a", "0:orders:1 (8-1) b"]);
+    assert!(world.history.take_asked().is_empty(), "there is nothing to be read");
+    assert_eq!(world.hub.counters().gaps, 0);
+}
+
+#[test]
 fn what_was_lost_last_is_read_also_if_nothing_follows() {
     let (mut world, client) = hearing();
     world.history.reads_early.store(true, Ordering::Relaxed);

@@ -85,6 +85,15 @@ impl FakeHistory {
         self.with(channel, |kept| drop(kept.entries.drain(..kept.entries.len().saturating_sub(keep))));
     }
 
+    /// All that was relayed is gone, and a new epoch begins with the next publication.
+    pub(crate) fn forget(&self, channel: &str) {
+        self.with(channel, |kept| {
+            kept.entries.clear();
+            kept.cut = None;
+            kept.at = Position::start(Epoch::new(kept.at.epoch.micros() + 1).unwrap());
+        });
+    }
+
     /// The last `lost` are gone, and a new epoch begins: what the shards will be relayed.
     pub(crate) fn lose(&self, channel: &str, lost: usize) -> Relayed {
         let gap = self.with(channel, |kept| {
