@@ -4,11 +4,12 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 
+use crate::clock;
 use crate::ledger::{histogram, latency};
 use crate::report::{Publishing, Report};
 
@@ -117,7 +118,7 @@ impl Cost {
         mut command: impl FnMut(&mut Vec<u8>),
     ) -> anyhow::Result<()> {
         let before = redis.cpu()?;
-        let begun = Instant::now();
+        let begun = clock::now();
         let mut out = Vec::new();
         for _ in 0..messages / BATCH {
             out.clear();
@@ -125,7 +126,7 @@ impl Cost {
             redis.send(&out)?;
             (0..BATCH).try_for_each(|_| redis.answer())?;
         }
-        self.seconds += begun.elapsed().as_secs_f64();
+        self.seconds += clock::elapsed(begun).as_secs_f64();
         self.cpu_seconds += redis.cpu()? - before;
         self.published += messages / BATCH * BATCH;
         Ok(())
@@ -141,10 +142,10 @@ impl Cost {
         for _ in 0..messages {
             out.clear();
             command(&mut out);
-            let begun = Instant::now();
+            let begun = clock::now();
             redis.send(&out)?;
             redis.answer()?;
-            self.delays.saturating_record(begun.elapsed().as_nanos() as u64);
+            self.delays.saturating_record(clock::now() - begun);
         }
         Ok(())
     }

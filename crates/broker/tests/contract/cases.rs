@@ -274,6 +274,8 @@ pub(crate) async fn times_and_counters_tell_what_happened(fixture: Fixture) {
         assert!(lived.contains(&routed.published.to) && lived.contains(&routed.publication.time));
         assert!(routed.published.from <= routed.published.to);
     }
+    // It is counted once it is told.
+    until("counted", || broker.counters().received == 2).await;
     let counters = broker.counters();
     assert_eq!((counters.received, counters.published, counters.channels), (2, 2, 1));
     assert_eq!((counters.gaps, counters.publish_errors, counters.reconnects), (0, 0, 0));

@@ -10,7 +10,7 @@ use super::Fixture;
 use super::cases::{publish, text};
 use super::member::{GRACE, answer, enter, entry, id, leave, members, occupancy, page, until_occupancy};
 use super::shard::Shard;
-use super::wait::name;
+use super::wait::{name, until};
 
 const ROOMY: usize = 64 << 20;
 
@@ -207,6 +207,8 @@ pub(crate) async fn orders_reach_every_shard(fixture: Fixture) {
             assert_eq!(&*heard, order);
         }
     }
+    // It is counted once it is told.
+    until("counted", || broker.counters().control_received == 3).await;
     let counters = broker.counters();
     assert_eq!((counters.control_received, counters.control_dropped, counters.published), (3, 0, 0));
 }
