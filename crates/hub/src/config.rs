@@ -27,6 +27,9 @@ pub struct Config {
     pub queue_bytes: usize,
     /// The most commands and control frames per second of a connection, and at once.
     pub commands_per_second: u32,
+    /// Holes in recoverable channels are passed on. For the proof that a check finds them.
+    #[cfg(feature = "sabotage")]
+    pub break_repair: bool,
 }
 
 impl Default for Config {
@@ -38,6 +41,8 @@ impl Default for Config {
             subscriptions: 128,
             queue_bytes: 1 << 20,
             commands_per_second: 200,
+            #[cfg(feature = "sabotage")]
+            break_repair: false,
         }
     }
 }

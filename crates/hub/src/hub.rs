@@ -114,6 +114,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
         let Setup { config, namespaces, verifier, broker, presence, history, resume } = setup;
+        let mut registry = Registry::default();
+        registry.sabotage(&config);
         Self {
             wheel: Wheel::new(config.ping_interval),
             subscribe_deadlines: Deadlines::new(config.subscribe_timeout),
@@ -135,7 +137,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             sessions: HashMap::default(),
             connecting: HashMap::default(),
             expiries: Expiries::default(),
-            registry: Registry::default(),
+            registry,
             work: Vec::new(),
             counters: Counters::default(),
             scratch: Scratch::default(),

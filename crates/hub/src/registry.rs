@@ -9,6 +9,7 @@ use ullim_protocol::channel::ChannelName;
 use ullim_protocol::position::Position;
 
 use crate::catching_up::{CatchingUp, Held, Log};
+use crate::config::Config;
 use crate::config::SlowConsumer;
 use crate::connection::ConnectionId;
 use crate::pipeline::{Place, Ticket};
@@ -68,6 +69,8 @@ pub(crate) struct Registry {
     pub(crate) repairs: Repairs,
     /// Commands whose channels have come as far as they waited for.
     pub(crate) reached: Vec<Place>,
+    #[cfg(feature = "sabotage")]
+    pub(crate) break_repair: bool,
 }
 
 /// What becomes of a publication that the broker has relayed.
@@ -178,6 +181,14 @@ impl Channel {
 }
 
 impl Registry {
+    /// Nothing, but in a build that proves that holes are found.
+    pub(crate) fn sabotage(&mut self, _config: &Config) {
+        #[cfg(feature = "sabotage")]
+        {
+            self.break_repair = _config.break_repair;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.channels.len()
     }
