@@ -11,7 +11,7 @@
 //! * Else it has not recovered, and begins at the channel's position.
 
 use ullim_broker::{HistoryError, HistoryPart, HistoryRequest, Outcome as Reach, RecoverRequest, Recovery, Relayed};
-use ullim_protocol::outgoing::Gap;
+use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::position::Position;
 use ullim_protocol::publication::Publication;
 
@@ -219,7 +219,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     beginning.position = Some(begin);
                     beginning.recovered = true;
                     beginning.gap = match found.outcome {
-                        Reach::Cut(gap) if since.epoch != begin.epoch => Some(Gap { position: Some(begin), ..gap }),
+                        // What lies behind where the reply ends is told live.
+                        Reach::Cut(gap) if gap.reason == GapReason::History && since.epoch == begin.epoch => None,
+                        Reach::Cut(gap) => Some(Gap { position: Some(begin), ..gap }),
                         _ => None,
                     };
                     routed = found.publications;

@@ -316,9 +316,7 @@ impl Registry {
             found.remove();
         }
         let channel = self.channels.remove(key.0 as usize);
-        if channel.repairing {
-            self.repairs.forget(key);
-        }
+        self.repairs.forget(key);
         Some(channel.name)
     }
 }

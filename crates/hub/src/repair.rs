@@ -118,6 +118,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 self.registry.repairs.owe(key, gap);
                 return 0;
             }
+            (_, Some(position)) if position.epoch < at.epoch => {
+                // The broker has gone back, because its clock was: what it publishes now is heard, not taken for known.
+                channel.position = Some(position);
+            }
             (_, position) => {
                 gap.position = position.max(Some(at));
                 channel.position = gap.position;
@@ -216,9 +220,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     /// Reads again, at once if the last read has brought something.
     fn read_on(&mut self, key: ChannelKey, repair: Repair, at_once: bool) {
-        if let Some(channel) = self.registry.get(key) {
-            channel.repairing = true;
-        }
+        // What was delivered may have cost the channel its last subscriber: its key is another's next.
+        let Some(channel) = self.registry.get(key) else { return };
+        channel.repairing = true;
         let unsure = repair.unsure > 0;
         self.registry.repairs.open.insert(key, repair);
         match at_once || unsure {

@@ -272,8 +272,13 @@ impl Cursor {
     }
 
     fn hold(&mut self, routed: &Arc<Routed>, position: Position, cut: Option<Position>) {
-        if let State::Repairing(held) = &mut self.state {
-            held.push(Waiting { routed: Arc::clone(routed), position, cut });
+        let State::Repairing(held) = &mut self.state else { return };
+        held.push(Waiting { routed: Arc::clone(routed), position, cut });
+        if held.overflowed
+            && let Ask::Asked(_, asked_with) = &mut self.ask
+        {
+            // What waits now came later than the read was asked for.
+            *asked_with = 0;
         }
     }
 
