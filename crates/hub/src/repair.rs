@@ -118,10 +118,6 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 self.registry.repairs.owe(key, gap);
                 return 0;
             }
-            (_, Some(position)) if position.epoch < at.epoch => {
-                // The broker has gone back, because its clock was: what it publishes now is heard, not taken for known.
-                channel.position = Some(position);
-            }
             (_, position) => {
                 gap.position = position.max(Some(at));
                 channel.position = gap.position;
