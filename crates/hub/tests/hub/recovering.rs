@@ -414,3 +414,22 @@ fn a_publication_is_answered_with_its_position_and_takes_its_id_along() {
     assert_eq!(client.lines(), ["0:5 Publish 7-4"]);
     assert!(world.broker.take_asked().contains(&"publish orders:1 d once".to_owned()));
 }
+
+#[test]
+fn what_cannot_be_decoded_is_told_behind_what_was_recovered() {
+    let mut world = relaying();
+    let undecodable = world.history.publish_undecodable(ORDERS);
+    world.relay(&[undecodable]);
+    // At the end of what was missed, and in the middle.
+    let (id, client) = world.connected();
+    world.say_as(id, 5, recover(ORDERS, "7-2"));
+    world.finish();
+    let gap = "0:orders:1 gap 5..5 undecodable";
+    assert_eq!(client.lines(), ["0:5 Subscribe recovered 7-4 (7-3) c".to_owned(), format!("{gap} 7-4")]);
+    world.orders(["d"]);
+    let (id, client) = world.connected();
+    world.say_as(id, 5, recover(ORDERS, "7-2"));
+    world.finish();
+    let reply = "0:5 Subscribe recovered 7-5 (7-3) c (7-5) d".to_owned();
+    assert_eq!(client.lines(), [reply, format!("{gap} 7-5")]);
+}

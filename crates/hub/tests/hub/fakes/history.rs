@@ -35,11 +35,13 @@ struct Kept {
     /// The last position before the epoch of `at`.
     cut: Option<Position>,
     entries: Vec<Arc<Routed>>,
+    /// Among them, and nobody can read them.
+    undecodable: Vec<Position>,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { at: at("7-0"), cut: None, entries: Vec::new() }
+        Self { at: at("7-0"), cut: None, entries: Vec::new(), undecodable: Vec::new() }
     }
 }
 
@@ -68,6 +70,16 @@ impl FakeHistory {
             kept.entries.push(Arc::clone(&routed));
             Relayed::Publication(routed)
         })
+    }
+
+    /// Publishes what cannot be decoded: the shards will be relayed a gap.
+    pub(crate) fn publish_undecodable(&self, channel: &str) -> Relayed {
+        let at = self.with(channel, |kept| {
+            kept.at = kept.at.next();
+            kept.undecodable.push(kept.at);
+            kept.at
+        });
+        Relayed::Gap(name(channel), undecodable(at))
     }
 
     /// Where a channel stands.
@@ -112,6 +124,10 @@ fn gap(at: Position) -> Gap {
     Gap { from: 0, to: 99, reason: GapReason::History, position: Some(at) }
 }
 
+fn undecodable(at: Position) -> Gap {
+    Gap { from: 5, to: 5, reason: GapReason::Undecodable, position: Some(at) }
+}
+
 impl Kept {
     fn recover(&self, request: &RecoverRequest) -> Recovery {
         let since = request.since;
@@ -127,12 +143,17 @@ impl Kept {
             true => Position::start(self.at.epoch).next(),
             false => since.next(),
         };
-        let is_dense = if since == self.at { first.is_none() } else { first.is_some_and(|first| first == expected) };
+        let is_there = |position| first == Some(position) || self.undecodable.contains(&position);
+        let is_dense = if since == self.at { first.is_none() } else { is_there(expected) };
         let nothing_remains = crosses && self.cut == Some(since) && publications.is_empty();
         if publications.len() > request.limit || !is_dense && !nothing_remains {
             return lost;
         }
-        let outcome = if crosses { Outcome::Cut(gap(Position::start(self.at.epoch))) } else { Outcome::Whole };
+        let outcome = match self.undecodable.iter().find(|position| **position > since) {
+            _ if crosses => Outcome::Cut(gap(Position::start(self.at.epoch))),
+            Some(position) => Outcome::Cut(undecodable(*position)),
+            None => Outcome::Whole,
+        };
         Recovery { publications, position: self.at, outcome }
     }
 
