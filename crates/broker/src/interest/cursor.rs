@@ -374,7 +374,7 @@ impl Cursor {
     }
 
     /// Lets what has waited pass, as far as it is the next. The first `asked_with` were there when the history was
-    /// asked for: what it did not have of them then, it does not have.
+    /// asked for: what it did not have of them then, nobody vouches for, and it is dropped.
     fn release(&mut self, channel: &ChannelName, asked_with: usize, out: &mut Vec<Relayed>) {
         let State::Repairing(held) = &mut self.state else { return };
         let overflowed = held.overflowed;
@@ -391,10 +391,9 @@ impl Cursor {
                 Some(Heard::Pass) => self.let_pass(&routed, position, cut, at, None, channel, out),
                 Some(Heard::PassBehind(gap)) => self.let_pass(&routed, position, cut, at, Some(gap), channel, out),
                 Some(Heard::Repeated | Heard::Held { .. }) => {}
-                None if nth < asked_with => {
-                    let gap = self.history_gap(before(position), routed.publication.time);
-                    self.let_pass(&routed, position, cut, at, Some(gap), channel, out);
-                }
+                // Redis had it not when it was read, though it came before: it has lost it, which the read has told, or
+                // somebody else made it up.
+                None if nth < asked_with => {}
                 None => {
                     self.repair();
                     self.hold(&routed, position, cut);
