@@ -22,6 +22,9 @@ use crate::PublishError;
 /// How long what a Cluster could not take waits until it is repeated.
 const REPEAT: Duration = Duration::from_millis(50);
 
+/// How often in a row the functions are loaded for a batch that still needs them, before others have their turn.
+const LOADS: usize = 2;
+
 /// Builds the link again and again, until `stop`.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let link = stop.run_until_cancelled(supervise(&shared)).await;
@@ -140,6 +143,7 @@ impl Link {
     }
 
     async fn publish(&mut self, shared: &Shared, mut requests: Vec<Request>) -> RedisResult<()> {
+        let mut loads = 0;
         loop {
             let Again { requests: again, load, elsewhere } = self.publish_once(shared, requests).await;
             if again.is_empty() && elsewhere.is_none() {
@@ -164,6 +168,14 @@ impl Link {
                 if !shared.place.is_sharded() {
                     return Err(error);
                 }
+                tokio::time::sleep(REPEAT).await;
+                return Ok(());
+            }
+            loads += 1;
+            if loads >= LOADS {
+                // A master that has not got them, whoever said that all have. It is not to keep the proof of the link
+                // waiting; those that find none until their deadline are told so by the lane.
+                shared.lane.put_back(again);
                 tokio::time::sleep(REPEAT).await;
                 return Ok(());
             }

@@ -65,7 +65,7 @@ impl Histories {
             library: Library::new(prefix, rules, follows_replication, sharded),
             link: watch::Sender::new(None),
             wanted: Arc::default(),
-            flights: Flights::default(),
+            flights: Flights::new(),
             reads: Semaphore::new(READS),
             standing: Standing::new("history"),
         }
@@ -77,6 +77,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     if shared.rules.recoverable().next().is_some() {
         stop.run_until_cancelled(supervise(&shared)).await;
         shared.histories.link.send_replace(None);
+        shared.histories.flights.end().await;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -28,6 +29,9 @@ pub(super) struct Sentinels {
     name: String,
     access: Access,
     known: watch::Sender<Known>,
+    /// The newest configuration that any has told of. What is older is not believed, also if only those answer now that
+    /// have not heard of it.
+    newest: AtomicU64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,7 @@ struct Word {
 
 impl Sentinels {
     pub(super) fn new(addresses: Vec<Address>, name: String, access: Access) -> Self {
-        Self { addresses, name, access, known: watch::Sender::new(Known::Nothing) }
+        Self { addresses, name, access, known: watch::Sender::new(Known::Nothing), newest: AtomicU64::new(0) }
     }
 
     /// Where the master is, by the last word of the sentinels.
@@ -89,6 +93,13 @@ impl Sentinels {
                 Err(problem) => problems.push(problem),
             }
         }
+        let told = said.iter().map(|word| word.epoch).max().unwrap_or_default();
+        let newest = self.newest.fetch_max(told, Ordering::Relaxed).max(told);
+        if told < newest && !said.is_empty() {
+            tracing::debug!(master = self.name, told, newest, "the sentinels tell of an older configuration only");
+            problems.push(format!("the sentinels tell of the configuration {told}, which is older than {newest}"));
+        }
+        said.retain(|word| word.epoch == newest);
         let new = match believed(said) {
             Some(master) => Known::Master(master),
             None => Known::Nobody(problems.into_iter().next().unwrap_or_else(|| "there is no sentinel".to_owned())),
@@ -182,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_master_stays_known_while_no_sentinel_answers() {
+    async fn a_master_stays_known_while_no_sentinel_answers_or_only_those_that_know_of_older_ones() {
         let credentials = super::super::address::Credentials::default();
         let access = Access { credentials, tls: None, set_up: PATIENCE, response: PATIENCE };
         let sentinels = Sentinels::new(Vec::new(), "m".to_owned(), access);
@@ -194,5 +205,11 @@ mod tests {
         assert_eq!(sentinels.master().await, Ok(master.clone()));
         sentinels.learn(vec![Ok(word(2, 8))]);
         sentinels.moved(&master).await;
+        // Of two sentinels the one that knows of that is gone; then both know of the next.
+        let Word { master: newer, .. } = word(2, 8);
+        sentinels.learn(vec![Ok(word(1, 7)), Err("down".to_owned())]);
+        assert_eq!(sentinels.master().await, Ok(newer));
+        sentinels.learn(vec![Ok(word(3, 7)), Ok(word(1, 9))]);
+        assert_eq!(sentinels.master().await, Ok(master));
     }
 }

@@ -82,6 +82,79 @@ async fn no_position_is_issued_twice_whoever_is_promoted() {
     assert_eq!(issued.len(), 80);
 }
 
+#[tokio::test]
+async fn who_stands_before_an_epoch_without_publications_recovers_behind_the_next() {
+    let mut server = RedisServer::start().await;
+    let broker = node(&server).await;
+    let start = position(&server).await;
+    for n in 0..7 {
+        publish(&broker, "orders:1", &n.to_string()).await.unwrap();
+    }
+    drop(broker);
+    // Epochs in which nothing is published.
+    let mut empty = Vec::new();
+    for _ in 0..2 {
+        restart(&mut server).await;
+        empty.push(position(&server).await);
+    }
+    assert!(start.epoch < empty[0].epoch && empty[0].epoch < empty[1].epoch);
+    assert!(empty.iter().all(|position| position.offset == 0));
+    let heard = Position { offset: 7, ..start };
+    let since = [(start, 7), (Position { offset: 5, ..start }, 2), (heard, 0), (empty[0], 0)];
+    recovers(&server, &since, empty[1]).await;
+    let broker = node(&server).await;
+    let first = publish(&broker, "orders:1", "new").await.unwrap();
+    assert_eq!(first, empty[1].next());
+    drop(broker);
+    let since = since.map(|(since, count)| (since, count + 1));
+    recovers(&server, &since, first).await;
+    // What nobody vouches for stays lost.
+    let broker = node(&server).await;
+    let beyond = Position { offset: 8, ..start };
+    let request = RecoverRequest { channel: name("orders:1"), since: beyond, reached: first, limit: 100 };
+    assert_eq!(recover(&broker, request).await.unwrap().outcome, Outcome::Lost);
+}
+
+#[tokio::test]
+async fn who_joined_before_any_publication_recovers_across_empty_epochs() {
+    let mut server = RedisServer::start().await;
+    drop(node(&server).await);
+    let mut stood = Vec::new();
+    for _ in 0..3 {
+        stood.push((position(&server).await, 0));
+        restart(&mut server).await;
+    }
+    let at = position(&server).await;
+    recovers(&server, &stood, at).await;
+}
+
+/// Saves, and starts anew from that.
+async fn restart(server: &mut RedisServer) {
+    let _: String = server.run(&["SAVE"]).await;
+    server.kill();
+    server.launch().await;
+}
+
+/// Where the channel stands; opens an epoch if need be.
+async fn position(server: &RedisServer) -> Position {
+    let loaded: Vec<redis::Value> = server.run(&["FUNCTION", "LIST"]).await;
+    assert!(!loaded.is_empty(), "no functions");
+    let (epoch, offset): (String, u64) = server.run(&["FCALL", "ullim_position", "1", "ullim:{orders:1}"]).await;
+    Position::parse(&format!("{epoch}-{offset}")).unwrap()
+}
+
+/// From each position that many publications are recovered, with one gap up to `at`.
+async fn recovers(server: &RedisServer, since: &[(Position, usize)], at: Position) {
+    for &(since, count) in since {
+        // A node that has read nothing yet.
+        let broker = node(server).await;
+        let request = RecoverRequest { channel: name("orders:1"), since, reached: since, limit: 100 };
+        let recovery = recover(&broker, request).await.unwrap();
+        let Outcome::Cut(gap) = recovery.outcome else { panic!("from {since}: {recovery:?}") };
+        assert_eq!((recovery.publications.len(), recovery.position, gap.position), (count, at, Some(at)), "{since}");
+    }
+}
+
 /// Waits until a replica has all that its master has.
 async fn replicated(replica: &RedisServer) {
     let deadline = tokio::time::Instant::now() + super::wait::PATIENCE;

@@ -2,19 +2,26 @@
 //! code, of which the newest stays, and that of the options, which a starting node raises if it has others. Running
 //! nodes yield.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::options::{Options, Section};
 use crate::ChannelRules;
 use crate::redis::Shared;
 use crate::redis::commands::Commands;
 use crate::redis::presence::calls::{self, Broken, Refusal};
+use crate::tally::Seldom;
 
 const SOURCE: &str = include_str!("ullim_history.lua");
 
 /// The revision in the source.
 const REVISION: u64 = 1;
+
+/// How often it is told that masters lack the functions, while they are the same ones.
+const TELL_EACH: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(in crate::redis) struct Library {
@@ -24,6 +31,7 @@ pub(in crate::redis) struct Library {
     view: Mutex<View>,
     /// Loads do not cross.
     loading: tokio::sync::Mutex<()>,
+    told: Seldom,
 }
 
 #[derive(Debug)]
@@ -34,6 +42,8 @@ struct View {
     has_started: bool,
     /// Which history of data each master had when it was last looked at, by the key that it was asked with.
     replication: HashMap<String, String>,
+    /// The masters of a Cluster that could not be given the functions when that was last tried, by the same keys.
+    lacking: BTreeSet<String>,
 }
 
 /// What Redis has, as far as this node is concerned.
@@ -48,12 +58,38 @@ enum Verdict {
 
 impl Library {
     pub(super) fn new(prefix: &str, rules: &ChannelRules, follows_replication: bool, sharded: bool) -> Self {
-        let view = View { section: Section::new(rules, sharded), has_started: false, replication: HashMap::new() };
-        Self { prefix: prefix.to_owned(), follows_replication, view: Mutex::new(view), loading: Default::default() }
+        let view = View {
+            section: Section::new(rules, sharded),
+            has_started: false,
+            replication: HashMap::new(),
+            lacking: BTreeSet::new(),
+        };
+        Self {
+            prefix: prefix.to_owned(),
+            follows_replication,
+            view: Mutex::new(view),
+            loading: Default::default(),
+            told: Seldom::default(),
+        }
     }
 
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps in mind which masters could not be given the functions, and tells of it: at once if they are others than
+    /// before, and then seldom.
+    fn lacks(&self, lacking: BTreeSet<String>, reason: Option<&Broken>) {
+        let before = std::mem::replace(&mut self.view().lacking, lacking.clone());
+        let is_due = !lacking.is_empty() && self.told.is_due(Instant::now(), TELL_EACH);
+        match reason {
+            Some(Broken(reason)) if is_due || !lacking.is_subset(&before) => {
+                let masters = lacking.len();
+                tracing::warn!(masters, %reason, "masters lack the functions of recoverable channels, trying again")
+            }
+            None if !before.is_empty() => tracing::info!("all masters have the functions of recoverable channels"),
+            _ => {}
+        }
     }
 }
 
@@ -87,17 +123,27 @@ type Revision = (u64, String, String, u64, String);
 /// can be reached. Says whether one has another history of data than it had when this was last looked at.
 pub(in crate::redis) async fn ensure(shared: &Shared, link: &mut Commands) -> Result<bool, Broken> {
     let _alone = shared.histories.library.loading.lock().await;
-    let mut broken = Ok(false);
+    let (mut lacking, mut broken) = (BTreeSet::new(), None);
     let (mut some, mut is_other) = (false, false);
     for (mut master, tag) in link.masters() {
         let key = tag.map_or_else(|| shared.names.write("revision"), |tag| shared.names.canary(&tag));
         match ensure_at(shared, &mut master, &key).await {
             Ok(other) => (some, is_other) = (true, is_other | other),
-            Err(error) => broken = Err(error),
+            Err(error) => {
+                lacking.insert(key);
+                broken = Some(error);
+            }
         }
     }
-    // What is on a master that cannot be reached is tried again.
-    if some { Ok(is_other) } else { broken }
+    match broken {
+        // The link's own task tells of it.
+        Some(broken) if !some => Err(broken),
+        // What is on a master that cannot be reached is tried again: others serve on.
+        broken => {
+            shared.histories.library.lacks(lacking, broken.as_ref());
+            Ok(is_other)
+        }
+    }
 }
 
 async fn ensure_at(shared: &Shared, link: &mut Commands, key: &str) -> Result<bool, Broken> {
@@ -167,9 +213,6 @@ async fn load(shared: &Shared, link: &mut Commands, mut options: Options) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::time::Duration;
-
     use super::*;
     use crate::{ChannelRule, HistoryRule};
 
@@ -182,7 +225,7 @@ mod tests {
     }
 
     fn view(section: Section, has_started: bool) -> View {
-        View { section, has_started, replication: HashMap::new() }
+        View { section, has_started, replication: HashMap::new(), lacking: BTreeSet::new() }
     }
 
     #[test]

@@ -29,7 +29,8 @@ async fn link(shared: &Shared) -> Result<Commands, HistoryError> {
 pub(super) async fn fetch(shared: &Shared, channel: &ChannelName, wanted: Wanted) -> Result<Read, HistoryError> {
     let bounded = async {
         let _permit = shared.histories.reads.acquire().await;
-        // Again while the functions are gone, or the link.
+        // Again while the link is gone; once if the functions are.
+        let mut was_loaded = false;
         loop {
             let mut link = link(shared).await?;
             let mut commands = Pipeline::with_capacity(1);
@@ -45,7 +46,9 @@ pub(super) async fn fetch(shared: &Shared, channel: &ChannelName, wanted: Wanted
                     None => "the answer cannot be read".to_owned(),
                 },
                 Some(Err(Refusal::Said(reason))) if !reason.contains("ULLIMPREFIX") => reason,
+                Some(Err(refusal)) if was_loaded => refusal.as_str().to_owned(),
                 Some(Err(_)) => {
+                    was_loaded = true;
                     if library::ensure(shared, &mut link).await.is_err() {
                         sleep(AGAIN).await;
                     }

@@ -80,9 +80,11 @@ impl Range {
     }
 }
 
-/// Whether the epoch of `position`, which is the one with `offset` in it, followed `at`.
+/// Whether the epoch of `position`, which is the one with `offset` in it, followed `at`. An epoch that had no publication
+/// is not named as a cut: one who stands there, and has heard nothing of it, goes on from the cut before it.
 fn is_cut(at: Position, position: Position, cut: Option<Position>, offset: u64) -> bool {
-    position.epoch > at.epoch && position.offset == offset && cut == Some(at)
+    let follows = cut.is_some_and(|cut| cut == at || (at.offset == 0 && cut < at));
+    position.epoch > at.epoch && position.offset == offset && follows
 }
 
 #[cfg(test)]
@@ -140,7 +142,11 @@ mod tests {
         assert_eq!(two.recovery(at("9000-1"), 10).outcome, Outcome::Whole);
         // It has heard what Redis has lost.
         assert_eq!(two.recovery(at("5000-3"), 10).outcome, Outcome::Lost);
-        assert_eq!(two.recovery(at("7000-0"), 10).outcome, Outcome::Lost);
+        assert_eq!(two.recovery(at("7000-1"), 10).outcome, Outcome::Lost);
+        // Of an epoch between the two it has heard nothing.
+        let recovery = two.recovery(at("7000-0"), 10);
+        assert_eq!(recovery.publications.len(), 2);
+        assert_eq!(recovery.outcome, Outcome::Cut(Gap { from: 9, ..gap }));
         let deleted = range("5000-2", &[("9000-1", None)], "9000-1", None);
         assert_eq!(deleted.recovery(at("5000-2"), 10).outcome, Outcome::Lost);
     }

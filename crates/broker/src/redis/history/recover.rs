@@ -7,7 +7,10 @@ use std::time::Duration;
 use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared as SharedFuture};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::position::Position;
 
@@ -25,9 +28,16 @@ const RANGE_BYTES: usize = 64 << 20;
 /// The wait before a read is repeated.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// The reads that are under way.
-#[derive(Debug, Default)]
-pub(super) struct Flights(Mutex<State>);
+/// The reads that are under way. Each is a task of its own: whoever waits for it may give up at any time, and it must not
+/// be left half done with its permit and its pages.
+#[derive(Debug)]
+pub(super) struct Flights {
+    state: Mutex<State>,
+    tasks: TaskTracker,
+    /// That of the broker: those who ask may live on others, which end sooner.
+    runtime: Handle,
+    over: CancellationToken,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -46,12 +56,26 @@ struct Flight {
 }
 
 impl Flights {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(super) fn new() -> Self {
+        let (state, tasks, over) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
+        Self { state, tasks, runtime: Handle::current(), over }
     }
 
-    /// A read of what `request` needs, or one that is under way, to be waited for first.
-    fn join(&self, shared: &Arc<Shared>, request: &RecoverRequest, alone: bool) -> Flight {
+    /// Ends what is under way, and what is begun later.
+    pub(super) async fn end(&self) {
+        self.over.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A read of what `request` needs, or one that is under way, to be waited for first. Says whether it is new.
+    fn join(&self, shared: &Arc<Shared>, request: &RecoverRequest, alone: bool) -> (Flight, bool) {
         let RecoverRequest { channel, since, limit, .. } = request;
         let mut state = self.lock();
         if let Some(flight) = state.under_way.get(channel).cloned() {
@@ -59,16 +83,18 @@ impl Flights {
                 let wanted = state.wanted.entry(channel.clone()).or_insert(*since);
                 *wanted = (*wanted).min(*since);
             }
-            return flight;
+            return (flight, false);
         }
         let wanted = state.wanted.remove(channel).unwrap_or(*since);
         let since = if alone { *since } else { wanted.min(*since) };
         let number = state.next;
         state.next += 1;
-        let read = read(Arc::clone(shared), channel.clone(), number, since, *limit);
-        let flight = Flight { number, since, limit: *limit, found: read.boxed().shared() };
+        let task = self.tasks.spawn_on(fly(Arc::clone(shared), channel.clone(), number, since, *limit), &self.runtime);
+        // It ends without an answer if the runtime does.
+        let found = task.map(|found| found.unwrap_or(Err(HistoryError::Unavailable)));
+        let flight = Flight { number, since, limit: *limit, found: found.boxed().shared() };
         state.under_way.insert(channel.clone(), flight.clone());
-        flight
+        (flight, true)
     }
 
     fn landed(&self, channel: &ChannelName, number: u64) {
@@ -76,6 +102,36 @@ impl Flights {
         if state.under_way.get(channel).is_some_and(|flight| flight.number == number) {
             state.under_way.remove(channel);
         }
+    }
+}
+
+/// Takes a read out of those that are under way, however it ends.
+struct Landing<'a> {
+    flights: &'a Flights,
+    channel: &'a ChannelName,
+    number: u64,
+}
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.flights.landed(self.channel, self.number);
+    }
+}
+
+/// A read within its own deadline, whoever waits for it, and while the broker lives.
+async fn fly(
+    shared: Arc<Shared>,
+    channel: ChannelName,
+    number: u64,
+    since: Position,
+    limit: usize,
+) -> Result<Arc<Range>, HistoryError> {
+    let flights = &shared.histories.flights;
+    let _landing = Landing { flights, channel: &channel, number };
+    let bounded = timeout(shared.config.command_timeout, read(&shared, &channel, since, limit));
+    match flights.over.run_until_cancelled(bounded).await {
+        Some(Ok(found)) => found,
+        Some(Err(_)) | None => Err(HistoryError::Unavailable),
     }
 }
 
@@ -118,8 +174,16 @@ async fn find(shared: &Arc<Shared>, request: &RecoverRequest) -> Result<Recovery
         if let Some(recovery) = at_once(shared, request) {
             return Ok(recovery);
         }
-        let flight = shared.histories.flights.join(shared, request, alone);
-        let range = flight.found.await?;
+        let (flight, is_own) = shared.histories.flights.join(shared, request, alone);
+        let range = match flight.found.await {
+            Ok(range) => range,
+            // Its deadline was an earlier one than ours.
+            Err(HistoryError::Unavailable) if !is_own => {
+                sleep(AGAIN).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if range.since > *since || range.position < *reached {
             // Not that one. Nobody is to ask Redis in a busy loop, whatever it answers.
             sleep(AGAIN).await;
@@ -137,22 +201,20 @@ async fn find(shared: &Arc<Shared>, request: &RecoverRequest) -> Result<Recovery
 
 /// Reads what was published behind `since`, and leaves it with the channel's cursor.
 async fn read(
-    shared: Arc<Shared>,
-    channel: ChannelName,
-    number: u64,
+    shared: &Shared,
+    channel: &ChannelName,
     since: Position,
     limit: usize,
 ) -> Result<Arc<Range>, HistoryError> {
     // What is heard from now on is put behind what is read.
-    shared.interest().keep_recent(&channel, shared.started.elapsed());
-    let found = pages(&shared, &channel, since, limit).await;
+    shared.interest().keep_recent(channel, shared.started.elapsed());
+    let found = pages(shared, channel, since, limit).await;
     if let Ok(range) = &found
         && !range.is_too_long
     {
         let now = Instant::now() - shared.started;
-        shared.interest().found_recent(&channel, since, &range.entries, range.position, now);
+        shared.interest().found_recent(channel, since, &range.entries, range.position, now);
     }
-    shared.histories.flights.landed(&channel, number);
     found.map(Arc::new)
 }
 

@@ -128,8 +128,9 @@ local function last_id(key)
   end
 end
 
--- Opens a new epoch. Returns it, and the cut.
-local function open(key, rule, names, micros)
+-- Opens a new epoch behind the one that was open, of which the group knows `known`. Returns it, and the cut. That is the
+-- last id; but if the epoch before had no entry, it is that epoch's cut: whoever stands there has missed nothing.
+local function open(key, rule, names, micros, before_epoch, known)
   need('xgroup', 'create', key, 'u', '$')
   need('xgroup', 'destroy', key, 'u')
   need('xsetid', key, '1-0')
@@ -145,7 +146,11 @@ local function open(key, rule, names, micros)
   end
   issued = epoch
   local digits = text(epoch)
-  redis.call('XGROUP', 'CREATE', key, 'u:' .. digits .. ':' .. replication, '$', 'MKSTREAM')
+  local cut = last or '0-0'
+  if before_epoch and last == before_epoch .. '-0' and known ~= '0-0' then
+    cut = known
+  end
+  redis.call('XGROUP', 'CREATE', key, 'u:' .. digits .. ':' .. replication, last and cut or '$', 'MKSTREAM')
   redis.call('XSETID', key, digits .. '-0')
   for _, name in ipairs(names or {}) do
     redis.call('XGROUP', 'DESTROY', key, name)
@@ -153,7 +158,7 @@ local function open(key, rule, names, micros)
   if not last then
     redis.call('PEXPIRE', key, rule[2])
   end
-  return digits, last or '0-0'
+  return digits, cut
 end
 
 -- The open epoch, and the last id that its group knows; opens one if there is none, or if what it was opened under is
@@ -163,7 +168,7 @@ local function current(key, rule, micros)
   if epoch and (under == replication or not FOLLOWS_REPLICATION) then
     return epoch, last, false
   end
-  epoch, last = open(key, rule, names, micros)
+  epoch, last = open(key, rule, names, micros, epoch, last)
   return epoch, last, true
 end
 

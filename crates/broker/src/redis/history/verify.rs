@@ -25,6 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallible, Broken> {
     let mut refused = Refused(shared, Vec::new());
     let mut retry = Instant::now();
+    let mut was_unknown = false;
     loop {
         tokio::select! {
             () = shared.histories.wanted.notified() => {}
@@ -33,7 +34,7 @@ pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallibl
         let checks = shared.interest().checks(BATCH);
         if !checks.is_empty() {
             let before = refused.1.len();
-            batch(shared, &mut link, checks, &mut refused.1).await?;
+            was_unknown = batch(shared, &mut link, checks, &mut refused.1, was_unknown).await?;
             if before == 0 {
                 retry = Instant::now() + RETRY;
             }
@@ -57,13 +58,15 @@ impl Drop for Refused<'_> {
     }
 }
 
-/// Reads some histories. Puts those that Redis refuses into `refused`.
+/// Reads some histories. Puts those that Redis refuses into `refused`. Says whether the functions were unknown: if they
+/// were so to the batch before, too, loading them does not help, and what needs them has to wait.
 async fn batch(
     shared: &Shared,
     link: &mut Commands,
     checks: Vec<Check>,
     refused: &mut Vec<Check>,
-) -> Result<(), Broken> {
+    was_unknown: bool,
+) -> Result<bool, Broken> {
     // Also if this future is dropped, because the link is gone.
     let mut open = Refused(shared, checks);
     let mut commands = Pipeline::with_capacity(open.1.len());
@@ -73,7 +76,7 @@ async fn batch(
         commands.add_command(read::call(shared, channel, wanted));
     }
     let answers = calls::all::<Value>(shared, link, commands).await?;
-    let mut are_gone = false;
+    let (mut are_gone, mut is_unknown) = (false, false);
     for (check, answer) in open.1.drain(..).zip(answers) {
         let reason = match answer {
             Ok(answer) => match read::parse(shared, &check.channel, answer) {
@@ -91,9 +94,12 @@ async fn batch(
                 None => "the answer cannot be read".to_owned(),
             },
             Err(Refusal::Unknown) => {
-                are_gone = true;
-                shared.interest().unchecked(&check);
-                continue;
+                (are_gone, is_unknown) = (true, true);
+                if !was_unknown {
+                    shared.interest().unchecked(&check);
+                    continue;
+                }
+                Refusal::Unknown.as_str().to_owned()
             }
             Err(Refusal::Said(reason)) => {
                 are_gone |= reason.contains("ULLIMPREFIX");
@@ -109,5 +115,5 @@ async fn batch(
     if are_gone {
         library::ensure(shared, link).await?;
     }
-    Ok(())
+    Ok(is_unknown)
 }
