@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use ullim_broker::{History, HistoryError, HistoryPart, HistoryRequest, Outcome, RecoverRequest};
 use ullim_protocol::position::Position;
@@ -119,4 +120,22 @@ async fn a_history_is_read_in_parts_both_ways() {
 fn offsets(part: HistoryPart) -> (Vec<u64>, bool) {
     let offset = |routed: &Arc<ullim_broker::Routed>| routed.publication.position.unwrap().offset;
     (part.publications.iter().map(offset).collect(), part.more)
+}
+
+#[tokio::test]
+async fn who_gives_up_leaves_no_read_behind() {
+    let server = RedisServer::start().await;
+    let broker = node(&server).await;
+    let at = |n: usize| RecoverRequest {
+        channel: name(&format!("orders:{n}")),
+        since: Position::parse("5-1").unwrap(),
+        reached: Position::parse("5-1").unwrap(),
+        limit: 10,
+    };
+    for n in 0..32 {
+        assert!(recover(&broker, at(n)).now_or_never().is_none());
+    }
+    for n in [0, 20, 99] {
+        assert_eq!(recover(&broker, at(n)).await.unwrap().outcome, Outcome::Lost);
+    }
 }
