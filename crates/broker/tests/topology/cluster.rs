@@ -26,6 +26,18 @@ async fn node(nodes: &Nodes) -> Arc<RedisBroker> {
     started(&cluster_config(nodes)).await
 }
 
+/// A channel that the first master has, and one that it has not.
+async fn here_and_there(nodes: &Nodes) -> (&'static str, &'static str) {
+    let (mut here, mut there) = (None, None);
+    for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        match nodes.master_of(channel).await {
+            0 => here = Some(channel),
+            _ => there = Some(channel),
+        }
+    }
+    (here.unwrap(), there.unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_over_all_masters_are_heard_in_order() {
     let nodes = Nodes::start(false).await;
@@ -156,14 +168,7 @@ async fn a_replica_takes_over_from_a_master_that_dies() {
     let (one, two) = (node(&nodes).await, node(&nodes).await);
     let mut shard = Shard::attach(&*one, ROOMY);
     let mut others = Shard::attach(&*one, ROOMY);
-    let (mut here, mut there) = (None, None);
-    for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        match nodes.master_of(channel).await {
-            0 => here = Some(channel),
-            _ => there = Some(channel),
-        }
-    }
-    let (here, there) = (here.unwrap(), there.unwrap());
+    let (here, there) = here_and_there(&nodes).await;
     shard.join(&*one, here).await;
     others.join(&*one, there).await;
     enter(&*two, here, 1, "alice").await;
@@ -202,14 +207,7 @@ async fn a_master_that_hangs_does_not_hold_up_the_others() {
     let nodes = Nodes::start(false).await;
     let broker = node(&nodes).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
-    let (mut here, mut there) = (None, None);
-    for channel in ["a", "b", "c", "d", "e", "f", "g", "h"] {
-        match nodes.master_of(channel).await {
-            0 => here = Some(channel),
-            _ => there = Some(channel),
-        }
-    }
-    let (here, there) = (here.unwrap(), there.unwrap());
+    let (here, there) = here_and_there(&nodes).await;
     shard.join(&*broker, there).await;
     nodes.masters[0].signal("STOP");
     // The first waits for the answer that does not come.
