@@ -36,6 +36,7 @@ mod sentinel;
 mod socket;
 mod subscription;
 mod tls;
+mod wire;
 
 use std::io;
 use std::pin::Pin;

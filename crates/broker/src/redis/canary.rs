@@ -40,6 +40,11 @@ impl Canary {
         &self.wire_name
     }
 
+    /// Whether `wire_name` is its own.
+    pub(super) fn is_named(&self, wire_name: &[u8]) -> bool {
+        self.wire_name.as_bytes() == wire_name
+    }
+
     /// The link is subscribed to it.
     pub(super) fn arm(&self) {
         *self.state() = State::Idle;

@@ -5,18 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::address::Address;
+use super::canary::Canary;
 use super::control;
-use super::handshake::{self, Connection, Input, LinkError, check_role, write_command};
+use super::handshake::{self, Connection, LinkError, check_role};
 use super::outage::Backoff;
-use super::relay::Batch;
 use super::resp::Value;
-use super::socket::{self, Stream};
+use super::wire::{self, Link, Wire};
 
 /// The most channels in one SUBSCRIBE or UNSUBSCRIBE. The next goes out when all of them are confirmed.
 const BATCH: usize = 512;
@@ -60,25 +59,15 @@ async fn supervise(shared: &Shared) {
 
 /// What goes on on a connection.
 #[derive(Debug)]
-struct Traffic {
-    /// What is to be written, and how much of it is.
-    out: Vec<u8>,
-    written: usize,
-    /// What was written may wait in the stream.
-    unflushed: bool,
+struct Traffic<'a> {
+    wire: Wire,
+    address: &'a Address,
+    canary: &'a Canary,
     /// Channels that were asked for or left, and not confirmed, and since when.
     outstanding: usize,
     outstanding_since: Instant,
-    /// When the last PING was sent, and whether its answer is awaited.
-    pinged: Instant,
-    pong_awaited: bool,
-    /// Whether the server's role is asked for, and whether the answer is awaited.
-    tells_role: bool,
+    /// The server's role was asked for, and the answer is awaited.
     role_awaited: bool,
-    /// All that was published before has been read.
-    proven: Instant,
-    /// When something was last read.
-    heard: Instant,
     /// Orders are heard.
     is_controlled: bool,
     /// How many channels are yet to be confirmed before the link counts as up; `None` when it does.
@@ -88,111 +77,66 @@ struct Traffic {
 /// Serves a connection until it breaks. Returns since when publications may be lost, and why it broke.
 async fn serve(shared: &Shared, address: &Address, connection: Connection) -> (Instant, LinkError) {
     let Connection { stream, mut input, tells_role, since } = connection;
+    let mut wire = Wire::new(since, tells_role);
     // First, so that no order is missed that a client of a channel needs.
-    let mut out = Vec::new();
-    write_command(&mut out, "SUBSCRIBE", &[shared.names.control(), shared.canary.wire_name()]);
+    wire.command("SUBSCRIBE", &[shared.names.control(), shared.canary.wire_name()]);
     let mut traffic = Traffic {
-        out,
-        written: 0,
-        unflushed: false,
+        wire,
+        address,
+        canary: &shared.canary,
         outstanding: 2,
         outstanding_since: since,
-        pinged: since,
-        pong_awaited: false,
-        tells_role,
         role_awaited: false,
-        proven: since,
-        heard: since,
         is_controlled: false,
         backlog: Some(shared.interest().requests_waiting()),
     };
-    let Err(reason) = traffic.run(shared, address, stream, &mut input).await;
-    (traffic.proven, reason)
+    let reason = tokio::select! {
+        biased;
+        // First: what the old master has sent is heard before it is left.
+        Err(reason) = wire::serve(&mut traffic, shared, stream, &mut input, &shared.interest_changed) => reason,
+        () = shared.place.moved(address) => LinkError::Moved,
+    };
+    (traffic.wire.proven, reason)
 }
 
-impl Traffic {
-    async fn run(
-        &mut self,
-        shared: &Shared,
-        address: &Address,
-        stream: Stream,
-        input: &mut Input,
-    ) -> Result<std::convert::Infallible, LinkError> {
-        let (mut reading, mut writing) = tokio::io::split(stream);
-        let mut due = std::pin::pin!(sleep_until(self.heard));
-        let mut moved = std::pin::pin!(shared.place.moved(address));
-        loop {
-            self.take_all(shared, input)?;
-            let wake = self.ask(shared);
-            self.catch_up(shared, address);
-            if due.deadline() != wake {
-                due.as_mut().reset(wake);
-            }
-            // Biased: what can be read is read before a deadline is judged, so that a node that was held up itself
-            // does not blame the link. Writing is first, because it ends; reading need not.
-            tokio::select! {
-                biased;
-                sent = socket::send(&mut writing, &self.out[self.written..]),
-                    if self.unflushed || self.written < self.out.len() => self.sent(sent?),
-                read = reading.read(&mut input.buffer) => {
-                    input.filled(read?)?;
-                    self.heard = Instant::now();
-                }
-                () = shared.interest_changed.notified() => {}
-                () = &mut moved => return Err(LinkError::Moved),
-                () = &mut due => self.judge(shared)?,
-            }
-        }
+impl Link for Traffic<'_> {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
     }
 
-    /// Takes what was read.
-    fn take_all(&mut self, shared: &Shared, input: &mut Input) -> Result<(), LinkError> {
-        let (reader, mut rest) = input.unread();
-        let mut batch = Batch::new(shared, self.proven, self.heard);
-        while !rest.is_empty() {
-            if let Some(message) = reader.message(&mut rest) {
-                if message.channel == shared.names.control().as_bytes() {
-                    batch.deliver();
-                    control::message(shared, Some(message.payload));
-                } else if message.channel == shared.canary.wire_name().as_bytes() {
-                    shared.canary.heard(message.payload);
-                } else {
-                    batch.add(message);
-                }
-                continue;
-            }
-            let value = reader.next(&mut rest);
-            // Whatever it is, it has its place behind what came before.
-            batch.deliver();
-            if let Some(value) = value? {
-                self.take(shared, value)?;
-                batch = Batch::new(shared, self.proven, self.heard);
-            }
-        }
-        batch.deliver();
-        Ok(())
+    fn canary(&self) -> Option<&Canary> {
+        Some(self.canary)
     }
 
-    /// Queues the commands that are due. Says when there is something to do even if nothing happens.
     fn ask(&mut self, shared: &Shared) -> Instant {
+        let wakes = self.commands(shared);
+        self.catch_up(shared);
+        wakes
+    }
+
+    fn take(&mut self, shared: &Shared, value: Value) -> Result<(), LinkError> {
+        match value {
+            Value::Push(parts) => self.take_push(shared, parts),
+            pong if self.wire.is_pong(&pong) => self.take_pong(shared),
+            Value::List(_) if std::mem::take(&mut self.role_awaited) => check_role(&value),
+            Value::Error(text) => Err(LinkError::refused("a command", &text)),
+            _ => Err(LinkError::Unexpected("a command")),
+        }
+    }
+}
+
+impl Traffic<'_> {
+    /// Queues the commands that are due. Says when there is something to do even if nothing happens.
+    fn commands(&mut self, shared: &Shared) -> Instant {
         let now = Instant::now();
         let settles = self.settle(shared, now);
-        if !self.pong_awaited && now >= self.pinged + shared.config.ping_interval {
-            if self.tells_role {
-                write_command(&mut self.out, "ROLE", &[""; 0]);
-                self.role_awaited = true;
-            }
-            write_command(&mut self.out, "PING", &[""; 0]);
-            self.pinged = now;
-            self.pong_awaited = true;
+        if self.wire.ping(shared, now) {
+            self.role_awaited |= self.wire.tells_role;
         }
-        let ping = match self.pong_awaited {
-            true => self.deadline(shared),
-            false => self.pinged + shared.config.ping_interval,
-        };
-        let ping = settles.map_or(ping, |settles| ping.min(settles));
+        let wakes = self.wire.wakes(shared);
+        let wakes = settles.map_or(wakes, |settles| wakes.min(settles));
         if self.outstanding > 0 {
-            return ping;
+            return wakes;
         }
         let mut interest = shared.interest();
         let joins = interest.requests(BATCH);
@@ -202,14 +146,14 @@ impl Traffic {
         for (command, channels) in [("SUBSCRIBE", joins), ("UNSUBSCRIBE", leaves)] {
             if !channels.is_empty() {
                 let wire_names = channels.iter().map(|channel| shared.names.write(channel.as_str()));
-                write_command(&mut self.out, command, &wire_names.collect::<Vec<_>>());
+                self.wire.command(command, &wire_names.collect::<Vec<_>>());
                 self.outstanding += channels.len();
                 self.outstanding_since = now;
             }
         }
         match next_leave {
-            Some(leave) if self.outstanding == 0 => ping.min(shared.started + leave),
-            _ => ping,
+            Some(leave) if self.outstanding == 0 => wakes.min(shared.started + leave),
+            _ => wakes,
         }
     }
 
@@ -223,50 +167,10 @@ impl Traffic {
         Some(shared.started + settles).filter(|settles| *settles > now)
     }
 
-    /// Until when something must be heard. A link that delivers lives, even if the answer to a PING is far behind.
-    fn deadline(&self, shared: &Shared) -> Instant {
-        self.pinged.max(self.heard) + shared.config.ping_timeout
-    }
-
-    fn judge(&self, shared: &Shared) -> Result<(), LinkError> {
-        match self.pong_awaited && Instant::now() >= self.deadline(shared) {
-            true => {
-                shared.tally.probe_failures.add(1);
-                Err(LinkError::Silent("PING"))
-            }
-            false => Ok(()),
-        }
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.unflushed = bytes > 0;
-        self.written += bytes;
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-        }
-    }
-
-    fn take(&mut self, shared: &Shared, value: Value) -> Result<(), LinkError> {
-        match value {
-            Value::Push(parts) => self.take_push(shared, parts),
-            Value::Text(text) if self.pong_awaited && text == "PONG" => self.take_pong(shared),
-            Value::List(_) if std::mem::take(&mut self.role_awaited) => check_role(&value),
-            Value::Error(text) => Err(LinkError::refused("a command", &text)),
-            _ => Err(LinkError::Unexpected("a command")),
-        }
-    }
-
     fn take_pong(&mut self, shared: &Shared) -> Result<(), LinkError> {
-        shared.tally.probe_rtt.set(self.pinged.elapsed());
-        self.pong_awaited = false;
-        self.proven = self.pinged;
-        if shared.canary.is_missed(self.pinged) {
-            shared.tally.probe_failures.add(1);
-            return Err(LinkError::Deaf);
-        }
+        self.wire.pong(shared, Some(self.canary))?;
         // Redis answers in order: what was asked for before the PING is answered by now.
-        match self.outstanding > 0 && self.outstanding_since < self.pinged {
+        match self.outstanding > 0 && self.outstanding_since < self.wire.pinged {
             true => Err(LinkError::Unexpected("a subscription")),
             false => Ok(()),
         }
@@ -278,7 +182,7 @@ impl Traffic {
             _ => return Ok(()),
         };
         let is = |own: &str| matches!(parts.get(1), Some(Value::Text(name)) if **name == *own.as_bytes());
-        let (is_control, is_canary) = (is(shared.names.control()), is(shared.canary.wire_name()));
+        let (is_control, is_canary) = (is(shared.names.control()), is(self.canary.wire_name()));
         match (&kind[..], parts.len()) {
             (b"message", 3) if is_control => {
                 let payload = match &parts[2] {
@@ -289,21 +193,19 @@ impl Traffic {
             }
             (b"message", 3) if is_canary => {
                 if let Value::Text(payload) = &parts[2] {
-                    shared.canary.heard(payload);
+                    self.canary.heard(payload);
                 }
             }
             (b"message", 3) => {
                 let payload = parts.swap_remove(2);
-                let mut batch = Batch::new(shared, self.proven, self.heard);
-                batch.add_value(&parts[1], payload);
-                batch.deliver();
+                self.wire.relay(shared, &parts[1], payload);
             }
             (b"subscribe", 3) if is_control => {
                 self.is_controlled = true;
                 self.answered();
             }
             (b"subscribe", 3) if is_canary => {
-                shared.canary.arm();
+                self.canary.arm();
                 self.answered();
             }
             (b"unsubscribe", 3) if is_control || is_canary => {
@@ -333,7 +235,7 @@ impl Traffic {
         let Some(name) = channel_name(shared, wire_name) else {
             return;
         };
-        let earliest = shared.clock.span(self.proven).earliest;
+        let earliest = shared.clock.span(self.wire.proven).earliest;
         if shared.interest().left(name, earliest) {
             self.answered();
         }
@@ -345,11 +247,11 @@ impl Traffic {
 
     /// The link is up when what waited at its set-up is confirmed, and not only when nothing is outstanding: on a busy
     /// node something always is. Channels are requested in turn, so those are the first. To be called after
-    /// [`ask`](Self::ask).
-    fn catch_up(&mut self, shared: &Shared, address: &Address) {
+    /// [`commands`](Self::commands).
+    fn catch_up(&mut self, shared: &Shared) {
         // Some of them may not be wanted any more, and are never requested.
         let caught_up = self.is_controlled && (self.backlog == Some(0) || self.outstanding == 0);
-        if caught_up && self.backlog.take().is_some() && shared.subscription.up(address) {
+        if caught_up && self.backlog.take().is_some() && shared.subscription.up(self.address) {
             shared.tally.reconnects.add(1);
         }
     }

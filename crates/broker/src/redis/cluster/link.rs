@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use ullim_protocol::channel::ChannelName;
 
 use super::desk::LinkId;
@@ -19,10 +18,9 @@ use crate::redis::Shared;
 use crate::redis::address::Address;
 use crate::redis::canary::Canary;
 use crate::redis::control;
-use crate::redis::handshake::{Connection, Input, LinkError, check_role, write_command};
-use crate::redis::relay::Batch;
+use crate::redis::handshake::{Connection, LinkError, check_role};
 use crate::redis::resp::Value;
-use crate::redis::socket::{self, Stream};
+use crate::redis::wire::{self, Link, Wire};
 
 /// The most channels of each kind that are asked for at once. The next when all of them are confirmed.
 const BATCH: usize = 512;
@@ -63,19 +61,11 @@ pub(super) struct Traffic {
     quarters: Quarters,
     id: LinkId,
     canary: Option<Arc<Canary>>,
-    out: Vec<u8>,
-    written: usize,
-    unflushed: bool,
+    pub(super) wire: Wire,
     expected: VecDeque<Expected>,
     /// Channels that are to be asked for anew, wherever their slot is then, and when.
     refused: Vec<ChannelName>,
     refused_until: Option<Instant>,
-    tells_role: bool,
-    pinged: Instant,
-    pong_awaited: bool,
-    /// All that was published on this link before has been read.
-    pub(super) proven: Instant,
-    heard: Instant,
 }
 
 impl Traffic {
@@ -86,24 +76,11 @@ impl Traffic {
         tells_role: bool,
         canary: Option<Arc<Canary>>,
     ) -> Self {
-        let mut traffic = Self {
-            quarters,
-            id,
-            canary,
-            out: Vec::new(),
-            written: 0,
-            unflushed: false,
-            expected: VecDeque::new(),
-            refused: Vec::new(),
-            refused_until: None,
-            tells_role,
-            pinged: since,
-            pong_awaited: false,
-            proven: since,
-            heard: since,
-        };
+        let wire = Wire::new(since, tells_role);
+        let expected = VecDeque::new();
+        let mut traffic = Self { quarters, id, canary, wire, expected, refused: Vec::new(), refused_until: None };
         if let Some(canary) = &traffic.canary {
-            write_command(&mut traffic.out, "SSUBSCRIBE", &[canary.wire_name()]);
+            traffic.wire.command("SSUBSCRIBE", &[canary.wire_name()]);
             traffic.expected.push_back(Expected::Canary);
         }
         traffic
@@ -112,153 +89,49 @@ impl Traffic {
     /// Serves a connection until it breaks, and says why.
     pub(super) async fn run(&mut self, connection: Connection, wake: &Notify) -> Result<Infallible, LinkError> {
         let Connection { stream, mut input, .. } = connection;
-        let (mut reading, mut writing): (tokio::io::ReadHalf<Stream>, _) = tokio::io::split(stream);
-        let mut due = std::pin::pin!(sleep_until(self.heard));
-        loop {
-            self.take_all(&mut input)?;
-            let at = self.ask();
-            if due.deadline() != at {
-                due.as_mut().reset(at);
-            }
-            // In this order for the reasons that the single link has.
-            tokio::select! {
-                biased;
-                sent = socket::send(&mut writing, &self.out[self.written..]),
-                    if self.unflushed || self.written < self.out.len() => self.sent(sent?),
-                read = reading.read(&mut input.buffer) => {
-                    input.filled(read?)?;
-                    self.heard = Instant::now();
-                }
-                () = wake.notified() => {}
-                () = &mut due => self.judge()?,
-            }
-        }
-    }
-
-    fn sent(&mut self, bytes: usize) {
-        self.unflushed = bytes > 0;
-        self.written += bytes;
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-        }
-    }
-
-    fn take_all(&mut self, input: &mut Input) -> Result<(), LinkError> {
         let shared = Arc::clone(&self.quarters.shared);
-        let (reader, mut rest) = input.unread();
-        let mut batch = Batch::new(&shared, self.proven, self.heard);
-        while !rest.is_empty() {
-            if let Some(message) = reader.message(&mut rest) {
-                if message.channel == shared.names.control().as_bytes() {
-                    batch.deliver();
-                    control::message(&shared, Some(message.payload));
-                } else if self.is_canary(message.channel) {
-                    self.heard_canary(message.payload);
-                } else {
-                    batch.add(message);
-                }
-                continue;
-            }
-            let value = reader.next(&mut rest);
-            batch.deliver();
-            if let Some(value) = value? {
-                self.take(value)?;
-                batch = Batch::new(&shared, self.proven, self.heard);
-            }
-        }
-        batch.deliver();
-        Ok(())
+        wire::serve(self, &shared, stream, &mut input, wake).await
+    }
+}
+
+impl Link for Traffic {
+    fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
     }
 
-    fn is_canary(&self, name: &[u8]) -> bool {
-        self.canary.as_ref().is_some_and(|canary| canary.wire_name().as_bytes() == name)
+    fn canary(&self) -> Option<&Canary> {
+        self.canary.as_deref()
     }
 
-    fn heard_canary(&self, payload: &[u8]) {
-        if let Some(canary) = &self.canary {
-            canary.heard(payload);
-        }
-    }
-
-    /// Queues the commands that are due. Says when there is something to do even if nothing happens.
-    fn ask(&mut self) -> Instant {
-        let Quarters { shared, fleet, .. } = &self.quarters;
+    fn ask(&mut self, shared: &Shared) -> Instant {
         let now = Instant::now();
-        if !self.pong_awaited && now >= self.pinged + shared.config.ping_interval {
-            if self.tells_role {
-                write_command(&mut self.out, "ROLE", &[""; 0]);
-                self.expected.push_back(Expected::Role);
-            }
-            write_command(&mut self.out, "PING", &[""; 0]);
+        if self.wire.ping(shared, now) {
+            self.expected.extend(self.wire.tells_role.then_some(Expected::Role));
             self.expected.push_back(Expected::Pong);
-            self.pinged = now;
-            self.pong_awaited = true;
         }
+        let fleet = &self.quarters.fleet;
         if self.refused_until.is_some_and(|until| until <= now) {
             self.refused_until = None;
             fleet.refused(shared, self.id, std::mem::take(&mut self.refused));
         }
         if fleet.is_to_be_home(self.id) {
-            write_command(&mut self.out, "SUBSCRIBE", &[shared.names.control()]);
-            write_command(&mut self.out, "PSUBSCRIBE", &[shared.names.pattern()]);
+            self.wire.command("SUBSCRIBE", &[shared.names.control()]);
+            self.wire.command("PSUBSCRIBE", &[shared.names.pattern()]);
             self.expected.extend([Expected::Orders, Expected::Pattern]);
         }
-        let is_busy = |expected: &Expected| {
-            matches!(expected, Expected::Join { .. } | Expected::Early { .. } | Expected::Leave { .. })
-        };
-        if !self.expected.iter().any(is_busy) {
-            let work = fleet.work(self.id, BATCH);
-            let shared = Arc::clone(shared);
-            for channels in by_slot(&shared, work.joins) {
-                self.command("SSUBSCRIBE", &channels);
-                self.expected.push_back(Expected::Join { left: channels.len(), channels });
-            }
-            for channels in by_slot(&shared, work.early) {
-                write_command(&mut self.out, "ASKING", &[""; 0]);
-                self.command("SSUBSCRIBE", &channels);
-                self.expected.extend([Expected::Asking, Expected::Early { left: channels.len(), channels }]);
-            }
-            for channels in by_slot(&shared, work.leaves) {
-                self.command("SUNSUBSCRIBE", &channels);
-                self.expected.push_back(Expected::Leave { left: channels.len(), channels });
-            }
-        }
-        let ping = match self.pong_awaited {
-            true => self.deadline(),
-            false => self.pinged + self.quarters.shared.config.ping_interval,
-        };
-        self.refused_until.map_or(ping, |until| until.min(ping))
+        self.ask_for_channels(shared);
+        let wakes = self.wire.wakes(shared);
+        self.refused_until.map_or(wakes, |until| until.min(wakes))
     }
 
-    fn command(&mut self, command: &str, channels: &[ChannelName]) {
-        let names = &self.quarters.shared.names;
-        let wire_names: Vec<String> = channels.iter().map(|channel| names.write(channel.as_str())).collect();
-        write_command(&mut self.out, command, &wire_names);
-    }
-
-    fn deadline(&self) -> Instant {
-        self.pinged.max(self.heard) + self.quarters.shared.config.ping_timeout
-    }
-
-    fn judge(&self) -> Result<(), LinkError> {
-        match self.pong_awaited && Instant::now() >= self.deadline() {
-            true => {
-                self.quarters.shared.tally.probe_failures.add(1);
-                Err(LinkError::Silent("PING"))
-            }
-            false => Ok(()),
-        }
-    }
-
-    fn take(&mut self, value: Value) -> Result<(), LinkError> {
+    fn take(&mut self, shared: &Shared, value: Value) -> Result<(), LinkError> {
         if let Value::Push(parts) = value {
-            return self.take_push(parts);
+            return self.take_push(shared, parts);
         }
         match (self.expected.pop_front(), value) {
-            (Some(Expected::Pong), Value::Text(text)) if text == "PONG" => self.take_pong(),
+            (Some(Expected::Pong), pong) if self.wire.is_pong(&pong) => self.wire.pong(shared, self.canary.as_deref()),
             (Some(Expected::Role), Value::Error(_)) => {
-                self.tells_role = false;
+                self.wire.tells_role = false;
                 Ok(())
             }
             (Some(Expected::Role), role) => check_role(&role),
@@ -287,6 +160,38 @@ impl Traffic {
             _ => Err(LinkError::Unexpected("a command")),
         }
     }
+}
+
+impl Traffic {
+    /// Asks for channels and leaves others, once what was asked for before is answered.
+    fn ask_for_channels(&mut self, shared: &Shared) {
+        let is_busy = |expected: &Expected| {
+            matches!(expected, Expected::Join { .. } | Expected::Early { .. } | Expected::Leave { .. })
+        };
+        if self.expected.iter().any(is_busy) {
+            return;
+        }
+        let work = self.quarters.fleet.work(self.id, BATCH);
+        for channels in by_slot(shared, work.joins) {
+            self.command("SSUBSCRIBE", &channels);
+            self.expected.push_back(Expected::Join { left: channels.len(), channels });
+        }
+        for channels in by_slot(shared, work.early) {
+            self.wire.command("ASKING", &[""; 0]);
+            self.command("SSUBSCRIBE", &channels);
+            self.expected.extend([Expected::Asking, Expected::Early { left: channels.len(), channels }]);
+        }
+        for channels in by_slot(shared, work.leaves) {
+            self.command("SUNSUBSCRIBE", &channels);
+            self.expected.push_back(Expected::Leave { left: channels.len(), channels });
+        }
+    }
+
+    fn command(&mut self, command: &str, channels: &[ChannelName]) {
+        let names = &self.quarters.shared.names;
+        let wire_names: Vec<String> = channels.iter().map(|channel| names.write(channel.as_str())).collect();
+        self.wire.command(command, &wire_names);
+    }
 
     fn refused(&mut self, channels: Vec<ChannelName>, text: &Bytes) -> Result<(), LinkError> {
         let Quarters { shared, topology, fleet } = &self.quarters;
@@ -307,49 +212,42 @@ impl Traffic {
         Ok(())
     }
 
-    fn take_pong(&mut self) -> Result<(), LinkError> {
-        let shared = &self.quarters.shared;
-        shared.tally.probe_rtt.set(self.pinged.elapsed());
-        self.pong_awaited = false;
-        self.proven = self.pinged;
-        if self.canary.as_ref().is_some_and(|canary| canary.is_missed(self.pinged)) {
-            shared.tally.probe_failures.add(1);
-            return Err(LinkError::Deaf);
-        }
-        Ok(())
-    }
-
-    fn take_push(&mut self, mut parts: Vec<Value>) -> Result<(), LinkError> {
-        let shared = Arc::clone(&self.quarters.shared);
+    fn take_push(&mut self, shared: &Shared, mut parts: Vec<Value>) -> Result<(), LinkError> {
         let text = |value: Option<&Value>| match value {
             Some(Value::Text(text)) => text.clone(),
             _ => Bytes::new(),
         };
         let (kind, name) = (text(parts.first()), text(parts.get(1)));
         match (&kind[..], parts.len()) {
-            (b"smessage" | b"message", 3) if self.is_canary(&name) => self.heard_canary(&text(parts.get(2))),
+            (b"smessage" | b"message", 3) if let Some(canary) = self.canary_named(&name) => {
+                canary.heard(&text(parts.get(2)));
+            }
             (b"message", 3) if name == shared.names.control() => {
                 let payload = match &parts[2] {
                     Value::Text(payload) => Some(&payload[..]),
                     _ => None,
                 };
-                control::message(&shared, payload);
+                control::message(shared, payload);
             }
-            (b"smessage" | b"message", 3) => self.relay(&shared, &parts[1].clone(), parts.swap_remove(2)),
+            (b"smessage" | b"message", 3) => {
+                let payload = parts.swap_remove(2);
+                self.wire.relay(shared, &parts[1], payload);
+            }
             (b"pmessage", 4) => {
                 shared.tally.unsharded.add(1);
                 if shared.tally.unsharded_seen.is_due(Instant::now(), WARN_EVERY) {
                     tracing::warn!(channel = %String::from_utf8_lossy(&text(parts.get(2))).escape_debug(),
                         "a backend publishes with PUBLISH: in a cluster use SPUBLISH, which does not go to every node");
                 }
-                self.relay(&shared, &parts[2].clone(), parts.swap_remove(3));
+                let payload = parts.swap_remove(3);
+                self.wire.relay(shared, &parts[2], payload);
             }
             (b"subscribe", 3) => {
                 self.answered(|expected| matches!(expected, Expected::Orders))?;
-                self.quarters.fleet.hears_orders(&shared, self.id);
+                self.quarters.fleet.hears_orders(shared, self.id);
             }
             (b"psubscribe", 3) => self.answered(|expected| matches!(expected, Expected::Pattern))?,
-            (b"ssubscribe", 3) if self.is_canary(&name) => {
+            (b"ssubscribe", 3) if self.canary_named(&name).is_some() => {
                 self.answered(|expected| matches!(expected, Expected::Canary))?;
                 if let Some(canary) = &self.canary {
                     canary.arm();
@@ -364,10 +262,10 @@ impl Traffic {
                     _ => false,
                 })?;
                 if let Some(name) = shared.names.read(&name) {
-                    self.quarters.fleet.confirmed(&shared, self.id, name);
+                    self.quarters.fleet.confirmed(shared, self.id, name);
                 }
             }
-            (b"sunsubscribe", 3) if self.is_canary(&name) => self.forget_canary(),
+            (b"sunsubscribe", 3) if self.canary_named(&name).is_some() => self.forget_canary(),
             (b"sunsubscribe", 3) => {
                 if let Some(Expected::Leave { channels, left }) = self.expected.front_mut() {
                     let is_among = channels.iter().any(|channel| shared.names.read(&name) == Some(channel.as_str()));
@@ -386,12 +284,6 @@ impl Traffic {
         Ok(())
     }
 
-    fn relay(&self, shared: &Shared, wire_name: &Value, payload: Value) {
-        let mut batch = Batch::new(shared, self.proven, self.heard);
-        batch.add_value(wire_name, payload);
-        batch.deliver();
-    }
-
     /// A confirmation came. `takes` says whether it was the last of what was expected next.
     fn answered(&mut self, takes: impl FnOnce(&mut Expected) -> bool) -> Result<(), LinkError> {
         let Some(expected) = self.expected.front_mut() else {
@@ -403,9 +295,13 @@ impl Traffic {
         Ok(())
     }
 
+    fn canary_named(&self, wire_name: &[u8]) -> Option<&Canary> {
+        self.canary.as_deref().filter(|canary| canary.is_named(wire_name))
+    }
+
     fn left(&self, name: &str) {
         let Quarters { shared, topology, fleet } = &self.quarters;
-        fleet.left(shared, topology, self.id, name, self.proven);
+        fleet.left(shared, topology, self.id, name, self.wire.proven);
     }
 
     /// Its slot has moved.

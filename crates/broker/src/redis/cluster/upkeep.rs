@@ -36,7 +36,7 @@ pub(super) async fn run(quarters: Quarters, id: LinkId, address: Address, wake: 
                 fleet.connected(shared, id);
                 let mut traffic = Traffic::new(quarters.clone(), id, since, connection.tells_role, canary);
                 let Err(reason) = traffic.run(connection, &wake).await;
-                fleet.broken(shared, id, shared.clock.span(traffic.proven).earliest);
+                fleet.broken(shared, id, shared.clock.span(traffic.wire.proven).earliest);
                 backoff.stood(since, Instant::now());
                 reason
             }
