@@ -6,75 +6,57 @@ pub mod sharded;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
-use rustix::process::Signal;
-use tempfile::TempDir;
 
-use crate::{Process, eventually, free_port};
+use self::server::{Data, Server};
 
 /// A Redis server without persistence.
 pub struct Redis {
-    process: Option<Process>,
-    port: u16,
-    folder: TempDir,
+    server: Server,
 }
 
 impl Redis {
     /// Starts one, and waits until it answers.
     pub async fn start() -> Self {
-        let mut redis = Self::absent();
-        redis.resume().await;
-        redis
+        Self { server: Server::running(&[]).await }
     }
 
     /// Only the address: nothing listens there yet.
     pub fn absent() -> Self {
-        Self { process: None, port: free_port(), folder: TempDir::new().unwrap() }
+        Self { server: Server::new(&[]) }
     }
 
     /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// The same, as a URL.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.server.url()
     }
 
     /// Starts it again, at the same address.
     pub async fn resume(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .args(["--dir", self.folder.path().to_str().unwrap()]);
-        if command.get_program() == "redis-server" && !is_installed() {
-            panic!("redis-server is not installed: tests/run installs it");
-        }
-        let mut process = Process::start("redis", &mut command, self.folder.path());
-        eventually("redis-server to answer", async || {
-            if let Some(status) = process.ended() {
-                panic!("redis-server ended ({status}):\n{}", process.stdout());
-            }
-            let mut connection = self.try_connection().await?;
-            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
-        })
-        .await;
-        self.process = Some(process);
+        self.server.start(Data::None).await;
     }
 
     /// Ends it at once.
     pub fn kill(&mut self) {
-        self.process = None;
+        self.server.kill();
     }
 
     /// SIGSTOP: it keeps its sockets open, and does nothing.
     pub fn freeze(&self) {
-        self.running().signal(Signal::STOP);
+        self.server.freeze();
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        self.running().signal(Signal::CONT);
+        self.server.thaw();
     }
 
     /// A connection without deadlines.
@@ -84,7 +66,7 @@ impl Redis {
 
     /// A connection, if Redis is there.
     pub async fn try_connection(&self) -> Option<MultiplexedConnection> {
-        connect(&self.url()).await
+        self.server.client().await.ok()
     }
 
     /// `redis-cli ARGUMENTS`: what it printed.
@@ -137,21 +119,7 @@ impl Redis {
 
     fn cli_command(&self) -> Command {
         let mut command = Command::new("redis-cli");
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        command.args(["-h", "127.0.0.1", "-p", &self.server.port().to_string()]);
         command
     }
-
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("Redis runs")
-    }
-}
-
-/// A connection to the Redis server at `url` without deadlines, if it is there.
-pub(crate) async fn connect(url: &str) -> Option<MultiplexedConnection> {
-    let patient = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
-    Client::open(url).unwrap().get_multiplexed_async_connection_with_config(&patient).await.ok()
-}
-
-fn is_installed() -> bool {
-    Command::new("redis-server").arg("--version").output().is_ok()
 }

@@ -4,6 +4,7 @@
 //! What a subscriber did not hear must lie in the window of a gap that stands where it is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::redis::connect;
+use crate::redis::server::connect_within;
 use crate::{Client, Redis, eventually, now_ms};
 
 /// `EVAL`: publishes `{"n":…,"t":…,"filling":"…"}` and returns its time.
@@ -62,7 +63,7 @@ impl Publisher {
     pub fn start(redis: &Redis, channels: &[String]) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut task = JoinSet::new();
-        task.spawn(publish(redis.url(), channels.to_vec(), stop.clone()));
+        task.spawn(publish(redis.address(), channels.to_vec(), stop.clone()));
         Self { stop, task }
     }
 
@@ -77,12 +78,12 @@ impl Publisher {
     }
 }
 
-async fn publish(url: String, channels: Vec<String>, stop: Arc<AtomicBool>) -> BTreeMap<String, Published> {
+async fn publish(address: SocketAddr, channels: Vec<String>, stop: Arc<AtomicBool>) -> BTreeMap<String, Published> {
     let mut published: BTreeMap<String, Published> =
         channels.iter().map(|channel| (channel.clone(), Published::new())).collect();
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut connection = connect(&url).await;
+    let mut connection = connect_within(address, None).await.ok();
     for n in 0.. {
         for channel in &channels {
             pace.tick().await;
@@ -90,7 +91,7 @@ async fn publish(url: String, channels: Vec<String>, stop: Arc<AtomicBool>) -> B
                 return published;
             }
             if connection.is_none() {
-                connection = connect(&url).await;
+                connection = connect_within(address, None).await.ok();
             }
             let Some(link) = &mut connection else {
                 continue;

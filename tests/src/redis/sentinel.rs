@@ -37,7 +37,7 @@ impl Sentinel {
                  sentinel parallel-syncs {MASTER} 2\n"
             );
             std::fs::write(&file, text).unwrap();
-            sentinel.run("redis-server", &[file.to_str().unwrap().to_owned(), "--sentinel".to_owned()]).await;
+            sentinel.launch(&[file.to_str().unwrap().to_owned(), "--sentinel".to_owned()]).await;
         }
         let started = Self { servers, sentinels };
         started.settled().await;

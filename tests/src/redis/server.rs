@@ -6,12 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, Value};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::{Process, eventually, free_port};
+
+const REDIS: &str = "redis-server";
 
 /// How long one command may take.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -27,7 +29,7 @@ pub enum Data {
     Dump,
 }
 
-/// A server.
+/// A server; it is killed when it is dropped.
 pub struct Server {
     process: Option<Process>,
     port: u16,
@@ -42,6 +44,13 @@ impl Server {
         Self { process: None, port: free_port(), folder: TempDir::new().unwrap(), arguments }
     }
 
+    /// A server with these arguments beside its own, which runs and has nothing.
+    pub async fn running(arguments: &[&str]) -> Self {
+        let mut server = Self::new(arguments);
+        server.start(Data::None).await;
+        server
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
@@ -50,6 +59,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// The same, as a URL.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
     }
 
     /// The folder that it works in.
@@ -70,13 +84,14 @@ impl Server {
         let appends = if data == Data::Log { "yes" } else { "no" };
         let mut arguments = ["--appendonly", appends, "--save", ""].map(str::to_owned).to_vec();
         arguments.extend(self.arguments.iter().cloned());
-        self.run("redis-server", &arguments).await;
+        self.launch(&arguments).await;
     }
 
     /// Starts it with further arguments only, as a sentinel for example.
-    pub async fn run(&mut self, program: &str, arguments: &[String]) {
+    pub async fn launch(&mut self, arguments: &[String]) {
         assert!(self.process.is_none(), "it runs already");
-        let mut command = Command::new(program);
+        assert!(is_installed(), "redis-server is not installed: tests/run installs it");
+        let mut command = Command::new(program(arguments));
         command.args(arguments).args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--dir", self.folder.path().to_str().unwrap()]);
         let mut process = Process::start("redis", &mut command, self.folder.path());
@@ -99,26 +114,41 @@ impl Server {
 
     /// SIGSTOP: it keeps its sockets open, and does nothing.
     pub fn freeze(&self) {
-        self.running().signal(Signal::STOP);
+        self.process().signal(Signal::STOP);
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        self.running().signal(Signal::CONT);
+        self.process().signal(Signal::CONT);
     }
 
-    /// One command on a connection of its own.
+    /// A connection without deadlines.
+    pub async fn client(&self) -> RedisResult<MultiplexedConnection> {
+        connect_within(self.address(), None).await
+    }
+
+    /// One command that is to succeed, however long it takes.
+    pub async fn run<T: FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_run(words).await.unwrap_or_else(|error| panic!("{words:?} on {}: {error}", self.port))
+    }
+
+    /// One command, however long it takes.
+    pub async fn try_run<T: FromRedisValue>(&self, words: &[&str]) -> RedisResult<T> {
+        redis::cmd(words[0]).arg(&words[1..]).query_async(&mut self.client().await?).await
+    }
+
+    /// One command on a connection of its own, within a deadline.
     pub async fn ask(&self, words: &[&str]) -> RedisResult<Value> {
         ask(self.address(), words).await
     }
 
-    /// One command that is to succeed: its answer as text.
+    /// One command that is to succeed, within a deadline: its answer as text.
     pub async fn text(&self, words: &[&str]) -> String {
         let answer = self.ask(words).await.unwrap_or_else(|error| panic!("{words:?} on {}: {error}", self.port));
         redis::from_redis_value(answer).unwrap_or_default()
     }
 
-    fn running(&self) -> &Process {
+    fn process(&self) -> &Process {
         self.process.as_ref().expect("it runs")
     }
 
@@ -129,9 +159,27 @@ impl Server {
     }
 }
 
+/// `VALKEY_SERVER` names another binary to test against, where no TLS is needed.
+fn program(arguments: &[String]) -> String {
+    let is_tls = arguments.iter().any(|argument| argument.starts_with("--tls-"));
+    std::env::var("VALKEY_SERVER").ok().filter(|_| !is_tls).unwrap_or_else(|| REDIS.to_owned())
+}
+
+fn is_installed() -> bool {
+    Command::new(REDIS).arg("--version").output().is_ok()
+}
+
 /// A connection to the server at `address`, if it takes one within the deadline. Answers have no deadline.
 pub async fn connect(address: SocketAddr) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(Some(DEADLINE));
+    connect_within(address, Some(DEADLINE)).await
+}
+
+/// The same; without a deadline where there is none.
+pub(crate) async fn connect_within(
+    address: SocketAddr,
+    deadline: Option<Duration>,
+) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(deadline);
     Client::open(format!("redis://{address}"))?.get_multiplexed_async_connection_with_config(&config).await
 }
 
