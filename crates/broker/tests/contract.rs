@@ -13,8 +13,6 @@ mod member;
 mod model;
 #[path = "contract/presence.rs"]
 mod presence;
-#[path = "fixture/redis_server.rs"]
-mod redis_server;
 #[path = "fixture/shard.rs"]
 mod shard;
 #[path = "fixture/wait.rs"]
@@ -24,18 +22,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_server::RedisServer;
 use ullim_broker::memory::MemoryBroker;
 use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, ChannelRule, ChannelRules, Config, History, HistoryRule, Presence, Status};
 use ullim_protocol::publication::PayloadRule;
+use ullim_tests::redis::server::Server;
 
 /// A broker that is up, and what it needs.
 pub(crate) struct Fixture {
     broker: Arc<dyn Broker>,
     presence: Arc<dyn Presence>,
     history: Arc<dyn History>,
-    _server: Option<RedisServer>,
+    _server: Option<Server>,
 }
 
 fn config() -> Config {
@@ -64,7 +62,7 @@ async fn memory() -> Fixture {
 }
 
 async fn redis() -> Fixture {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let mut config = config();
     config.redis.url = server.url();
     let broker = RedisBroker::start(&config, rules()).unwrap();

@@ -19,10 +19,6 @@ mod nodes;
 mod outages;
 #[path = "fixture/proxy.rs"]
 mod proxy;
-#[path = "fixture/redis_server.rs"]
-mod redis_server;
-#[path = "fixture/server_faults.rs"]
-mod server_faults;
 #[path = "fixture/wait.rs"]
 mod wait;
 #[path = "presence_faults/watcher.rs"]
@@ -32,9 +28,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_server::RedisServer;
 use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, ChannelRules, Config, Status};
+use ullim_tests::redis::server::Server;
 
 /// What a death or a fault may cost.
 const REPAIRED: Duration = Duration::from_secs(10);
@@ -46,19 +42,19 @@ fn config(url: String) -> Config {
 }
 
 /// A node.
-async fn node(server: &RedisServer) -> Arc<RedisBroker> {
+async fn node(server: &Server) -> Arc<RedisBroker> {
     let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     wait::until("up", || broker.status() == Status::Up).await;
     broker
 }
 
 /// The users of a channel and how many sessions each has.
-async fn users(server: &RedisServer, channel: &str) -> BTreeMap<String, u64> {
+async fn users(server: &Server, channel: &str) -> BTreeMap<String, u64> {
     server.run(&["HGETALL", &format!("ullim:{{{channel}}}:users")]).await
 }
 
 /// The sessions of a channel by node.
-async fn by_node(server: &RedisServer, channel: &str) -> BTreeMap<String, usize> {
+async fn by_node(server: &Server, channel: &str) -> BTreeMap<String, usize> {
     let entries: BTreeMap<String, String> = server.run(&["HGETALL", &format!("ullim:{{{channel}}}:presence")]).await;
     let mut nodes = BTreeMap::new();
     for entry in entries.values() {
@@ -69,7 +65,7 @@ async fn by_node(server: &RedisServer, channel: &str) -> BTreeMap<String, usize>
 }
 
 /// The nodes that renew their lease.
-async fn node_names(server: &RedisServer) -> Vec<String> {
+async fn node_names(server: &Server) -> Vec<String> {
     server.run(&["HKEYS", "ullim:nodes"]).await
 }
 

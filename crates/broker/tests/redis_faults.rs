@@ -13,10 +13,6 @@ mod outages;
 mod proxy;
 #[path = "redis_faults/publisher.rs"]
 mod publisher;
-#[path = "fixture/redis_server.rs"]
-mod redis_server;
-#[path = "fixture/server_faults.rs"]
-mod server_faults;
 #[path = "fixture/shard.rs"]
 mod shard;
 #[path = "fixture/wait.rs"]
@@ -25,10 +21,10 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis_server::RedisServer;
 use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Answer, Broker, ChannelRules, Config, PublishError, PublishRequest, Status};
 use ullim_protocol::publication::Data;
+use ullim_tests::redis::server::Server;
 
 const ROOMY: usize = 256 << 20;
 
@@ -45,7 +41,7 @@ async fn up(broker: &RedisBroker) {
     wait::until("up", || broker.status() == Status::Up).await;
 }
 
-async fn broker(server: &RedisServer) -> Arc<RedisBroker> {
+async fn broker(server: &Server) -> Arc<RedisBroker> {
     broker_at(server.url()).await
 }
 

@@ -18,14 +18,10 @@ mod proxy;
 mod publishing;
 #[path = "redis_history/recovery.rs"]
 mod recovery;
-#[path = "fixture/redis_server.rs"]
-mod redis_server;
 #[path = "redis_history/refusals.rs"]
 mod refusals;
 #[path = "redis_history/server_calls.rs"]
 mod server_calls;
-#[path = "fixture/server_faults.rs"]
-mod server_faults;
 #[path = "fixture/shard.rs"]
 mod shard;
 #[path = "fixture/wait.rs"]

@@ -14,8 +14,6 @@ mod load;
 mod member;
 #[path = "fixture/nodes.rs"]
 mod nodes;
-#[path = "fixture/process.rs"]
-mod process;
 #[path = "fixture/proxy.rs"]
 #[allow(dead_code)]
 mod proxy;

@@ -29,15 +29,13 @@ impl Sentinel {
         }
         let mut sentinels: Vec<Server> = (0..3).map(|_| Server::new(&[])).collect();
         for sentinel in &mut sentinels {
-            let file = sentinel.folder().join("sentinel.conf");
-            let text = format!(
+            let configuration = format!(
                 "sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
                  sentinel down-after-milliseconds {MASTER} 1000\n\
                  sentinel failover-timeout {MASTER} 5000\n\
                  sentinel parallel-syncs {MASTER} 2\n"
             );
-            std::fs::write(&file, text).unwrap();
-            sentinel.launch(&[file.to_str().unwrap().to_owned(), "--sentinel".to_owned()]).await;
+            sentinel.start_as_sentinel(&configuration).await;
         }
         let started = Self { servers, sentinels };
         started.settled().await;

@@ -87,8 +87,14 @@ impl Server {
         self.launch(&arguments).await;
     }
 
-    /// Starts it with further arguments only, as a sentinel for example.
-    pub async fn launch(&mut self, arguments: &[String]) {
+    /// Starts it as a sentinel, with this configuration.
+    pub async fn start_as_sentinel(&mut self, configuration: &str) {
+        let file = self.folder().join("sentinel.conf");
+        std::fs::write(&file, configuration).unwrap();
+        self.launch(&[file.display().to_string(), "--sentinel".to_owned()]).await;
+    }
+
+    async fn launch(&mut self, arguments: &[String]) {
         assert!(self.process.is_none(), "it runs already");
         assert!(is_installed(), "redis-server is not installed: tests/run installs it");
         let mut command = Command::new(program(arguments));

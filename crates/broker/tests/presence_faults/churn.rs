@@ -11,9 +11,9 @@ use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, Claim, Entry, Presence};
 
 use super::member::{answer, entry, id};
-use super::redis_server::RedisServer;
 use super::watcher::Watcher;
 use super::{node, until_equal, users};
+use ullim_tests::redis::server::Server;
 
 const CHANNELS: [&str; 2] = ["a", "b"];
 const SESSIONS: u64 = 40;
@@ -51,7 +51,7 @@ async fn churn(nodes: &[std::sync::Arc<RedisBroker>], random: &mut StdRng, place
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_all_faults_redis_has_what_is_wanted_and_told_it_in_turn() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let nodes = [node(&server).await, node(&server).await, node(&server).await];
     let watcher = Watcher::start(&server).await;
     let mut random = StdRng::seed_from_u64(7);

@@ -6,9 +6,9 @@ use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Broker, ChannelRules, Presence, PresenceError};
 
 use super::member::{answer, enter, entry, id, leave, members, occupancy, until_occupancy};
-use super::redis_server::RedisServer;
 use super::watcher::Watcher;
 use super::{by_node, config, node, node_names, until_equal, users};
+use ullim_tests::redis::server::Server;
 
 /// Values that are no entries.
 fn forged() -> Vec<String> {
@@ -28,7 +28,7 @@ fn forged() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forged_entries_are_skipped_and_make_nothing_fail() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (node, dying) = (node(&server).await, node(&server).await);
     enter(&*node, "a", 1, "alice").await;
     enter(&*dying, "a", 2, "bob").await;
@@ -63,7 +63,7 @@ async fn forged_entries_are_skipped_and_make_nothing_fail() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_another_type_refuse_only_their_own_channel() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     server.run::<()>(&["SET", "ullim:{a}:users", "no hash"]).await;
     let refused = answer(node.enter(entry("a", 1, "alice"))).await;
@@ -78,7 +78,7 @@ async fn keys_of_another_type_refuse_only_their_own_channel() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_without_memory_lets_nobody_in_but_out() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     enter(&*node, "a", 1, "alice").await;
     let watcher = Watcher::start(&server).await;
@@ -96,7 +96,7 @@ async fn a_redis_without_memory_lets_nobody_in_but_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_node_left_is_not_lost_because_redis_has_no_memory() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (survivor, dying) = (node(&server).await, node(&server).await);
     let mut patient = entry("a", 1, "alice");
     patient.grace = std::time::Duration::from_secs(60);
@@ -121,7 +121,7 @@ async fn what_a_dead_node_left_is_not_lost_because_redis_has_no_memory() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_rights_nobody_enters_and_publications_pass() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     server.run::<()>(&["ACL", "SETUSER", "node", "on", ">x", "+@all", "-zadd", "~*", "&*"]).await;
     let url = server.url().replace("redis://", "redis://node:x@");
     let broker = RedisBroker::start(&config(url), ChannelRules::default()).unwrap();

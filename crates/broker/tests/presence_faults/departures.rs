@@ -5,17 +5,17 @@ use std::time::Duration;
 use ullim_broker::{Answer, Presence};
 
 use super::member::{answer, enter, entry, leave, until_occupancy};
-use super::redis_server::RedisServer;
 use super::wait::until;
 use super::watcher::Watcher;
 use super::{node, node_names, until_equal};
+use ullim_tests::redis::server::Server;
 
 const ROOMS: u64 = 50;
 const USERS: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_who_are_due_at_one_moment_are_all_told() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (survivor, dying) = (node(&server).await, node(&server).await);
     let enter = |n: u64| {
         let mut entry = entry(&format!("room:{}", n % ROOMS), n, &format!("user {n}"));
@@ -39,7 +39,7 @@ async fn thousands_who_are_due_at_one_moment_are_all_told() {
 }
 
 /// What Redis has for times, as if its clock had been set back by `millis`.
-async fn set_back(server: &RedisServer, channel: &str, millis: u64) {
+async fn set_back(server: &Server, channel: &str, millis: u64) {
     let later = "local nodes = redis.call('HGETALL', KEYS[1])
         for i = 1, #nodes, 2 do
             redis.call('HSET', KEYS[1], nodes[i], string.format('%.0f', nodes[i + 1] + ARGV[1]))
@@ -54,7 +54,7 @@ async fn set_back(server: &RedisServer, channel: &str, millis: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_away_is_told_though_the_clock_was_set_back() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     let watcher = Watcher::start(&server).await;
     // By less than a lease, which nobody notices, and by more.

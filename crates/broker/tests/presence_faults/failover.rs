@@ -9,12 +9,8 @@ use ullim_broker::{Broker, ChannelRules, Status};
 
 use super::member::{enter, leave, until_occupancy};
 use super::proxy::Proxy;
-use super::redis_server::RedisServer;
 use super::{REPAIRED, by_node, config, node_names, until_equal, users};
-
-fn address(server: &RedisServer) -> String {
-    server.url().replace("redis://", "")
-}
+use ullim_tests::redis::server::Server;
 
 async fn node_at(proxy: &Proxy) -> Arc<RedisBroker> {
     let broker = RedisBroker::start(&config(proxy.url()), ChannelRules::default()).unwrap();
@@ -24,14 +20,14 @@ async fn node_at(proxy: &Proxy) -> Arc<RedisBroker> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_failover_that_lost_the_last_writes_everybody_is_where_they_are() {
-    let mut master = RedisServer::start().await;
-    let replica = RedisServer::start().await;
-    let proxy = Proxy::start(address(&master)).await;
+    let mut master = Server::running(&[]).await;
+    let replica = Server::running(&[]).await;
+    let proxy = Proxy::start(master.address().to_string()).await;
     let nodes = [node_at(&proxy).await, node_at(&proxy).await];
     for n in 0..100 {
         enter(&*nodes[n as usize % 2], "a", n, &format!("user {}", n % 50)).await;
     }
-    let port = address(&master).rsplit(':').next().unwrap().to_owned();
+    let port = master.port().to_string();
     replica.run::<()>(&["REPLICAOF", "127.0.0.1", &port]).await;
     until_equal(50, async || users(&replica, "a").await.len()).await;
     // From here on it hears nothing more, and the master goes on.
@@ -48,7 +44,7 @@ async fn after_a_failover_that_lost_the_last_writes_everybody_is_where_they_are(
     leave(&*nodes[1], "a", 61);
     until_occupancy(&*nodes[0], "a", (100, 60)).await;
     let since = Instant::now();
-    *proxy.server.lock().unwrap() = address(&replica);
+    *proxy.server.lock().unwrap() = replica.address().to_string();
     proxy.swallow();
     master.kill();
     let mut expected: BTreeMap<String, u64> = (10..50).map(|n| (format!("user {n}"), 2)).collect();

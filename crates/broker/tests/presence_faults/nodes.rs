@@ -10,10 +10,10 @@ use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Answer, Broker, ChannelRules, Entry, Presence};
 
 use super::member::{answer, enter, entry, id, leave, occupancy, until_occupancy};
-use super::redis_server::RedisServer;
 use super::wait::until;
 use super::watcher::Watcher;
 use super::{REPAIRED, by_node, config, node, node_names, until_equal, users};
+use ullim_tests::redis::server::Server;
 
 const SESSIONS: u64 = 500;
 
@@ -44,7 +44,7 @@ async fn enter_all(presence: &dyn Presence, entries: &[Entry]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_members_of_a_dead_node_are_removed_and_told_of_once() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (first, second, dying) = (node(&server).await, node(&server).await, node(&server).await);
     enter_all(&*dying, &crowd()).await;
     // One is on another node too, and stays.
@@ -76,7 +76,7 @@ async fn the_members_of_a_dead_node_are_removed_and_told_of_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn survivors_tell_of_those_who_left_a_node_that_stopped() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (survivor, stopping) = (node(&server).await, node(&server).await);
     let mut patient = entry("a", 1, "alice");
     patient.grace = Duration::from_secs(6);
@@ -97,7 +97,7 @@ async fn survivors_tell_of_those_who_left_a_node_that_stopped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stopped_and_left_nothing_is_not_taken_for_dead() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let stopping = node(&server).await;
     for n in 0..1000 {
         enter(&*stopping, &format!("room:{}", n % 100), n, "").await;
@@ -112,7 +112,7 @@ async fn a_node_that_stopped_and_left_nothing_is_not_taken_for_dead() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_who_moves_to_another_node_is_not_told() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let (from, to) = (node(&server).await, node(&server).await);
     enter(&*from, "a", 1, "alice").await;
     let watcher = Watcher::start(&server).await;
@@ -130,7 +130,7 @@ async fn a_user_who_moves_to_another_node_is_not_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stood_still_enters_its_members_anew_under_another_name() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let survivor = node(&server).await;
     let (pause, pauses) = mpsc::sync_channel::<Duration>(1);
     let (started, starts) = mpsc::sync_channel::<Arc<RedisBroker>>(1);
@@ -175,7 +175,7 @@ async fn a_node_that_stood_still_enters_its_members_anew_under_another_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_entered_by_a_call_that_was_under_way_for_longer_than_the_lease() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let _node = node(&server).await;
     until_equal(1, async || node_names(&server).await.len()).await;
     let watcher = Watcher::start(&server).await;

@@ -8,9 +8,9 @@ use ullim_broker::redis::RedisBroker;
 use ullim_broker::{Answer, Broker, ChannelRules, Presence, PresenceError};
 
 use super::member::{GRACE, answer, enter, entry, id, leave, occupancy, until_occupancy};
-use super::redis_server::RedisServer;
 use super::watcher::Watcher;
 use super::{REPAIRED, by_node, config, node, node_names, until_equal, users};
+use ullim_tests::redis::server::{Data, Server};
 
 const MEMBERS: u64 = 300;
 
@@ -25,7 +25,7 @@ async fn enter_crowd(presence: &dyn Presence, first: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_told_as_gone_because_redis_stood_still() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let nodes = [node(&server).await, node(&server).await];
     enter_crowd(&*nodes[0], 0).await;
     enter_crowd(&*nodes[1], 1000).await;
@@ -33,9 +33,9 @@ async fn nobody_is_told_as_gone_because_redis_stood_still() {
     sleep(Duration::from_secs(5)).await;
     let watcher = Watcher::start(&server).await;
     let before = by_node(&server, "a").await;
-    server.signal("STOP");
+    server.freeze();
     sleep(Duration::from_secs(7)).await;
-    server.signal("CONT");
+    server.thaw();
     // For longer than a lease.
     for _ in 0..60 {
         assert_eq!(by_node(&server, "a").await, before);
@@ -51,7 +51,7 @@ async fn nobody_is_told_as_gone_because_redis_stood_still() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_redis_forgets_is_entered_again() {
-    let mut server = RedisServer::start().await;
+    let mut server = Server::running(&[]).await;
     let nodes = [node(&server).await, node(&server).await];
     enter_crowd(&*nodes[0], 0).await;
     enter_crowd(&*nodes[1], 1000).await;
@@ -63,7 +63,7 @@ async fn what_redis_forgets_is_entered_again() {
             false => server.run::<()>(&["FLUSHALL"]).await,
             true => {
                 server.kill();
-                server.launch().await;
+                server.start(Data::None).await;
             }
         }
         until_occupancy(&*nodes[1], "a", (2 * MEMBERS, 100)).await;
@@ -79,7 +79,7 @@ async fn what_redis_forgets_is_entered_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_that_are_gone_are_loaded_again() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     enter(&*node, "a", 1, "alice").await;
     let watcher = Watcher::start(&server).await;
@@ -95,7 +95,7 @@ async fn functions_that_are_gone_are_loaded_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_library_is_replaced_and_a_newer_one_is_kept() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let library = include_str!("../../src/redis/presence/ullim.lua");
     let revision = async || server.run::<(u64, String)>(&["FCALL", "ullim_revision", "1", "ullim:nodes"]).await.0;
     for (loaded, expected) in [(1, 2), (7, 7)] {
@@ -109,7 +109,7 @@ async fn an_older_library_is_replaced_and_a_newer_one_is_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_enter_in_time_is_told_so_and_may_leave() {
-    let mut server = RedisServer::absent();
+    let mut server = Server::new(&[]);
     let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     let since = Instant::now();
     let refused = answer(broker.enter(entry("a", 1, "alice"))).await;
@@ -123,14 +123,14 @@ async fn who_cannot_enter_in_time_is_told_so_and_may_leave() {
     assert_eq!(answer(waiting).await, Err(PresenceError::Unavailable));
     // This one stays.
     let entering = broker.enter(entry("a", 3, "carol"));
-    let (entered, ()) = tokio::join!(answer(entering), server.launch());
+    let (entered, ()) = tokio::join!(answer(entering), server.start(Data::None));
     assert_eq!(entered, Ok(()));
     assert_eq!(users(&server, "a").await, BTreeMap::from([("carol".to_owned(), 1)]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_back_from_the_dead_is_removed_when_the_link_is_back() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     enter(&*node, "a", 1, "alice").await;
     let names = node_names(&server).await;
@@ -153,7 +153,7 @@ async fn what_comes_back_from_the_dead_is_removed_when_the_link_is_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_another_node_had_by_mistake_is_entered_again() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let node = node(&server).await;
     enter(&*node, "a", 1, "alice").await;
     // As after a failover that has lost how the session came here from another node.

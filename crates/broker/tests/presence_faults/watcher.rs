@@ -8,8 +8,8 @@ use tokio::task::JoinSet;
 use ullim_protocol::envelope::{self, Content};
 use ullim_protocol::publication::PayloadRule;
 
-use super::redis_server::RedisServer;
 use super::wait::until;
+use ullim_tests::redis::server::Server;
 
 pub(crate) struct Watcher {
     heard: Arc<Mutex<Vec<String>>>,
@@ -17,7 +17,7 @@ pub(crate) struct Watcher {
 }
 
 impl Watcher {
-    pub(crate) async fn start(server: &RedisServer) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         let mut subscription = redis::Client::open(server.url()).unwrap().get_async_pubsub().await.unwrap();
         subscription.psubscribe("ullim:{*}").await.unwrap();
         let heard = Arc::<Mutex<Vec<String>>>::default();

@@ -6,10 +6,10 @@ use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::publication::Kind;
 
 use super::member::{answer, enter, leave, members, occupancy, until_occupancy};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
 use super::wait::until;
 use super::{ROOMY, broker, config, publish, up};
+use ullim_tests::redis::server::Server;
 
 async fn next_gap(shard: &mut Shard, channel: &str) -> Gap {
     match shard.next().await {
@@ -18,7 +18,7 @@ async fn next_gap(shard: &mut Shard, channel: &str) -> Gap {
     }
 }
 
-async fn publish_raw(server: &RedisServer, channel: &str, payload: &[u8]) {
+async fn publish_raw(server: &Server, channel: &str, payload: &[u8]) {
     let mut client = server.client().await.unwrap();
     client.set_response_timeout(std::time::Duration::from_secs(10));
     let mut command = redis::cmd("PUBLISH");
@@ -28,7 +28,7 @@ async fn publish_raw(server: &RedisServer, channel: &str, payload: &[u8]) {
 
 #[tokio::test]
 async fn a_plain_publish_is_heard_with_the_time_of_redis() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "chat:1").await;
@@ -45,7 +45,7 @@ async fn a_plain_publish_is_heard_with_the_time_of_redis() {
 
 #[tokio::test]
 async fn envelopes_that_cannot_be_decoded_are_gaps_in_their_place() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;
@@ -70,7 +70,7 @@ async fn envelopes_that_cannot_be_decoded_are_gaps_in_their_place() {
 
 #[tokio::test]
 async fn a_payload_above_the_limit_is_a_gap_and_not_a_broken_link() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;
@@ -85,7 +85,7 @@ async fn a_payload_above_the_limit_is_a_gap_and_not_a_broken_link() {
 
 #[tokio::test]
 async fn a_payload_that_makes_redis_cut_the_link_is_one_gap() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shards: Vec<Shard> = (0..2).map(|_| Shard::attach(&*broker, ROOMY)).collect();
     for shard in &mut shards {
@@ -117,7 +117,7 @@ async fn a_payload_that_makes_redis_cut_the_link_is_one_gap() {
 
 #[tokio::test]
 async fn nodes_hear_each_other_and_other_prefixes_are_other_clusters() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let first = broker(&server).await;
     let second = broker(&server).await;
     let mut other_config = config(server.url());
@@ -133,7 +133,7 @@ async fn nodes_hear_each_other_and_other_prefixes_are_other_clusters() {
 
 #[tokio::test]
 async fn orders_that_cannot_be_read_are_counted_and_harm_nothing() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     for payload in [&b""[..], b"{}", b"{\"explode\":{}}", b"\xff", &vec![b'x'; 20 << 20]] {
@@ -151,7 +151,7 @@ async fn orders_that_cannot_be_read_are_counted_and_harm_nothing() {
 
 #[tokio::test]
 async fn the_documented_rights_suffice() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let page = include_str!("../../../../docs/redis.md");
     let rights = page.split("ACL of a node's user: `").nth(1).unwrap().split('`').next().unwrap();
     let mut command = vec!["ACL", "SETUSER", "node", "on", ">p@ss"];

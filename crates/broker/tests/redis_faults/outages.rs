@@ -8,10 +8,10 @@ use ullim_broker::{Broker, ChannelRules, PublishError, Relayed, Status};
 
 use super::proxy::Proxy;
 use super::publisher::{Publisher, hear_past_gaps};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
 use super::wait::until;
 use super::{ROOMY, broker, broker_at, config, publish, up};
+use ullim_tests::redis::server::{Data, Server};
 
 const CHANNELS: &[&str] = &["a", "b", "c"];
 
@@ -25,12 +25,12 @@ struct Scene {
 }
 
 /// Two shards that hear what a backend publishes to three channels.
-async fn scene(server: &RedisServer) -> Scene {
+async fn scene(server: &Server) -> Scene {
     scene_by(server, server.url()).await
 }
 
 /// The same, with the broker's links going another way.
-async fn scene_by(server: &RedisServer, url: String) -> Scene {
+async fn scene_by(server: &Server, url: String) -> Scene {
     let broker = broker_at(url).await;
     let mut shards: Vec<Shard> = (0..2).map(|_| Shard::attach(&*broker, ROOMY)).collect();
     for shard in &mut shards {
@@ -69,7 +69,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_is_one_gap() {
-    let mut server = RedisServer::start().await;
+    let mut server = Server::running(&[]).await;
     let scene = scene(&server).await;
     server.kill();
     until("down", || scene.broker.status() == Status::Down).await;
@@ -81,7 +81,7 @@ async fn a_restart_is_one_gap() {
         }
     };
     assert_eq!(refused, Err(PublishError::Unreachable));
-    server.launch().await;
+    server.start(Data::None).await;
     let took = scene.one_gap_each().await;
     assert!(took < BACK, "{took:?}");
     eprintln!("back {took:?} after a restart");
@@ -89,16 +89,16 @@ async fn a_restart_is_one_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_freeze_is_one_gap() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let scene = scene(&server).await;
     let frozen = Instant::now();
-    server.signal("STOP");
+    server.freeze();
     assert_eq!(publish(&scene.broker, "a", "0").await, Err(PublishError::Timeout));
     until("down", || scene.broker.status() == Status::Down).await;
     let detected = frozen.elapsed();
     // The length of the freeze is what is tried here.
     tokio::time::sleep_until(frozen + Duration::from_secs(4)).await;
-    server.signal("CONT");
+    server.thaw();
     let took = scene.one_gap_each().await;
     assert!(took < BACK, "{took:?}");
     eprintln!("noticed {detected:?} after a freeze, back {took:?} after its end");
@@ -106,7 +106,7 @@ async fn a_freeze_is_one_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_subscription_link_is_one_gap() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let scene = scene(&server).await;
     let killed: u64 = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     assert_eq!(killed, 1);
@@ -117,7 +117,7 @@ async fn a_killed_subscription_link_is_one_gap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_open_link_is_one_gap() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let proxy = Proxy::start(server.url().replace("redis://", "")).await;
     let scene = scene_by(&server, proxy.url()).await;
     // Redis goes on publishing into the hole.
@@ -128,7 +128,7 @@ async fn a_half_open_link_is_one_gap() {
 
 #[tokio::test]
 async fn a_node_that_was_held_up_itself_does_not_blame_the_link() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;
@@ -146,7 +146,7 @@ async fn a_node_that_was_held_up_itself_does_not_blame_the_link() {
 
 #[tokio::test]
 async fn a_killed_command_link_is_no_gap_and_is_rebuilt() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = broker(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "a").await;
@@ -165,13 +165,13 @@ async fn a_killed_command_link_is_no_gap_and_is_rebuilt() {
 
 #[tokio::test]
 async fn a_node_that_starts_before_redis_joins_when_it_comes() {
-    let mut server = RedisServer::absent();
+    let mut server = Server::new(&[]);
     let broker = RedisBroker::start(&config(server.url()), ChannelRules::default()).unwrap();
     let mut shard = Shard::attach(&*broker, ROOMY);
     broker.subscribe(shard.id, &super::wait::name("a"));
     assert_eq!(publish(&broker, "a", "x").await, Err(PublishError::Unreachable));
     assert_eq!(broker.status(), Status::Starting);
-    server.launch().await;
+    server.start(Data::None).await;
     let since = Instant::now();
     assert!(matches!(shard.next().await, Relayed::Joined(..)));
     assert!(since.elapsed() < BACK, "{:?}", since.elapsed());
@@ -184,7 +184,7 @@ async fn a_node_that_starts_before_redis_joins_when_it_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_fault_nothing_is_lost_and_no_gap_is_told() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let mut config = config(server.url());
     config.redis.ping_interval = Duration::from_millis(5);
     let broker = RedisBroker::start(&config, ChannelRules::default()).unwrap();
@@ -204,7 +204,7 @@ async fn without_a_fault_nothing_is_lost_and_no_gap_is_told() {
 
 #[tokio::test]
 async fn all_links_end_with_the_broker() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let clients = async || server.run::<String>(&["CLIENT", "LIST"]).await.lines().count();
     for drops in [true, false] {
         let broker = broker(&server).await;

@@ -6,13 +6,13 @@ use ullim_protocol::outgoing::GapReason;
 
 use super::node::{ROOMY, answer, heard, join, node, node_at, publish, request, rules};
 use super::proxy::Proxy;
-use super::redis_server::RedisServer;
 use super::shard::Shard;
 use super::wait::{name, until};
+use ullim_tests::redis::server::Server;
 
 #[tokio::test]
 async fn what_was_published_while_the_link_was_down_is_delivered_unseen() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let mut at = join(&mut shard, &broker, "orders:1").await;
@@ -33,7 +33,7 @@ async fn what_was_published_while_the_link_was_down_is_delivered_unseen() {
 
 #[tokio::test]
 async fn what_redis_does_not_relay_is_read_before_anything_newer_is_heard() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -53,7 +53,7 @@ async fn what_redis_does_not_relay_is_read_before_anything_newer_is_heard() {
 
 #[tokio::test]
 async fn quiet_channels_are_verified_when_the_link_is_back() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let channels: Vec<String> = (0..2000).map(|n| format!("orders:{n}")).collect();
@@ -87,9 +87,8 @@ async fn quiet_channels_are_verified_when_the_link_is_back() {
 
 #[tokio::test]
 async fn a_half_open_link_loses_nothing() {
-    let server = RedisServer::start().await;
-    let (host, port) = server.address();
-    let proxy = Proxy::start(format!("{host}:{port}")).await;
+    let server = Server::running(&[]).await;
+    let proxy = Proxy::start(server.address().to_string()).await;
     let broker = node_at(proxy.url(), rules(1000, std::time::Duration::from_secs(60))).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     join(&mut shard, &broker, "orders:1").await;
@@ -106,7 +105,7 @@ async fn a_half_open_link_loses_nothing() {
 
 #[tokio::test]
 async fn what_cannot_be_decoded_is_told_once_in_its_place() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -125,7 +124,7 @@ async fn what_cannot_be_decoded_is_told_once_in_its_place() {
 
 #[tokio::test]
 async fn a_plain_publication_is_delivered_without_a_position_and_counted() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -139,7 +138,7 @@ async fn a_plain_publication_is_delivered_without_a_position_and_counted() {
 
 #[tokio::test]
 async fn a_publication_outlives_a_break_of_the_link_and_is_not_there_twice() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let mut at = join(&mut shard, &broker, "orders:1").await;
@@ -161,16 +160,16 @@ async fn a_publication_outlives_a_break_of_the_link_and_is_not_there_twice() {
 
 #[tokio::test]
 async fn a_server_that_stands_still_loses_nothing() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let mut at = join(&mut shard, &broker, "orders:1").await;
     for n in 0..20 {
         publish(&broker, "orders:1", &n.to_string()).await.unwrap();
     }
-    server.signal("STOP");
+    server.freeze();
     until("down", || broker.status() == ullim_broker::Status::Down).await;
-    server.signal("CONT");
+    server.thaw();
     until("up", || broker.status() == ullim_broker::Status::Up).await;
     for n in 20..40 {
         publish(&broker, "orders:1", &n.to_string()).await.unwrap();

@@ -7,13 +7,13 @@ use ullim_broker::{Broker, Outcome, RecoverRequest};
 use ullim_protocol::position::Position;
 
 use super::node::{ROOMY, gap, heard, join, node, node_at, publish, recover, rules};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
 use super::wait::{name, until};
+use ullim_tests::redis::server::{Data, Server};
 
 #[tokio::test]
 async fn a_restart_with_older_data_opens_an_epoch_and_is_told_as_one_gap() {
-    let mut server = RedisServer::start().await;
+    let mut server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -28,7 +28,7 @@ async fn a_restart_with_older_data_opens_an_epoch_and_is_told_as_one_gap() {
         assert_eq!(heard(&mut shard).await.1, n.to_string());
     }
     server.kill();
-    server.launch().await;
+    server.start(Data::Dump).await;
     let goes_on = gap(&mut shard).await;
     let position = goes_on.position.unwrap();
     assert!(position.epoch > start.epoch && position.offset == 0 && goes_on.from <= goes_on.to);
@@ -53,8 +53,8 @@ async fn a_restart_with_older_data_opens_an_epoch_and_is_told_as_one_gap() {
 
 #[tokio::test]
 async fn no_position_is_issued_twice_whoever_is_promoted() {
-    let first = RedisServer::start().await;
-    let second = RedisServer::start().await;
+    let first = Server::running(&[]).await;
+    let second = Server::running(&[]).await;
     let call = ["FCALL", "ullim_publish", "1", "ullim:{orders:1}"];
     let broker = node(&first).await;
     publish(&broker, "orders:1", "made the functions").await.unwrap();
@@ -62,8 +62,7 @@ async fn no_position_is_issued_twice_whoever_is_promoted() {
     let mut issued = BTreeMap::<(String, u64), String>::new();
     let (mut master, mut replica) = (&first, &second);
     for round in 0..4 {
-        let (host, port) = master.address();
-        let _: String = replica.run(&["REPLICAOF", &host, &port]).await;
+        let _: String = replica.run(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]).await;
         replicated(replica).await;
         for n in 0..20 {
             let text = format!("{round} {n}");
@@ -84,7 +83,7 @@ async fn no_position_is_issued_twice_whoever_is_promoted() {
 
 #[tokio::test]
 async fn who_stands_before_an_epoch_without_publications_recovers_behind_the_next() {
-    let mut server = RedisServer::start().await;
+    let mut server = Server::running(&[]).await;
     let broker = node(&server).await;
     let start = position(&server).await;
     for n in 0..7 {
@@ -117,7 +116,7 @@ async fn who_stands_before_an_epoch_without_publications_recovers_behind_the_nex
 
 #[tokio::test]
 async fn who_joined_before_any_publication_recovers_across_empty_epochs() {
-    let mut server = RedisServer::start().await;
+    let mut server = Server::running(&[]).await;
     drop(node(&server).await);
     let mut stood = Vec::new();
     for _ in 0..3 {
@@ -129,14 +128,14 @@ async fn who_joined_before_any_publication_recovers_across_empty_epochs() {
 }
 
 /// Saves, and starts anew from that.
-async fn restart(server: &mut RedisServer) {
+async fn restart(server: &mut Server) {
     let _: String = server.run(&["SAVE"]).await;
     server.kill();
-    server.launch().await;
+    server.start(Data::Dump).await;
 }
 
 /// Where the channel stands; opens an epoch if need be.
-async fn position(server: &RedisServer) -> Position {
+async fn position(server: &Server) -> Position {
     let loaded: Vec<redis::Value> = server.run(&["FUNCTION", "LIST"]).await;
     assert!(!loaded.is_empty(), "no functions");
     let (epoch, offset): (String, u64) = server.run(&["FCALL", "ullim_position", "1", "ullim:{orders:1}"]).await;
@@ -144,7 +143,7 @@ async fn position(server: &RedisServer) -> Position {
 }
 
 /// From each position that many publications are recovered, with one gap up to `at`.
-async fn recovers(server: &RedisServer, since: &[(Position, usize)], at: Position) {
+async fn recovers(server: &Server, since: &[(Position, usize)], at: Position) {
     for &(since, count) in since {
         // A node that has read nothing yet.
         let broker = node(server).await;
@@ -156,7 +155,7 @@ async fn recovers(server: &RedisServer, since: &[(Position, usize)], at: Positio
 }
 
 /// Waits until a replica has all that its master has.
-async fn replicated(replica: &RedisServer) {
+async fn replicated(replica: &Server) {
     let deadline = tokio::time::Instant::now() + super::wait::PATIENCE;
     loop {
         let info: String = replica.run(&["INFO", "replication"]).await;
@@ -184,7 +183,7 @@ fn field<'a>(info: &'a str, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn history_that_is_gone_is_no_gap_while_the_link_stands() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let mut before = join(&mut shard, &broker, "orders:1").await;
@@ -207,7 +206,7 @@ async fn history_that_is_gone_is_no_gap_while_the_link_stands() {
 
 #[tokio::test]
 async fn an_idle_history_expires() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node_at(server.url(), rules(5, Duration::from_millis(300))).await;
     let first = publish(&broker, "orders:1", "a").await.unwrap();
     for _ in 0..7 {

@@ -6,12 +6,12 @@ use ullim_broker::Broker;
 use ullim_broker::redis::RedisBroker;
 
 use super::node::{ROOMY, heard, join, node, node_at, publish, rules};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
+use ullim_tests::redis::server::Server;
 
 #[tokio::test]
 async fn functions_that_are_gone_are_loaded_again_and_nothing_fails() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let mut at = join(&mut shard, &broker, "orders:1").await;
@@ -29,7 +29,7 @@ async fn functions_that_are_gone_are_loaded_again_and_nothing_fails() {
 
 #[tokio::test]
 async fn a_node_that_starts_with_other_options_has_its_way_and_others_yield() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let first = node_at(server.url(), rules(3, Duration::from_secs(60))).await;
     for n in 0..20 {
         publish(&first, "orders:1", &n.to_string()).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_node_that_starts_with_other_options_has_its_way_and_others_yield() {
 }
 
 /// Publishes until the stream has that many.
-async fn until_kept(server: &RedisServer, broker: &RedisBroker, size: u64) {
+async fn until_kept(server: &Server, broker: &RedisBroker, size: u64) {
     let deadline = tokio::time::Instant::now() + super::wait::PATIENCE;
     loop {
         publish(broker, "orders:1", "more").await.unwrap();
@@ -57,7 +57,7 @@ async fn until_kept(server: &RedisServer, broker: &RedisBroker, size: u64) {
 
 #[tokio::test]
 async fn deployments_with_other_prefixes_keep_their_options() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let ours = node(&server).await;
     let mut config = super::node::config(server.url());
     config.redis.prefix = "other".to_owned();

@@ -13,9 +13,9 @@ use ullim_protocol::outgoing::{Gap, GapReason};
 use ullim_protocol::position::Position;
 use ullim_protocol::publication::Data;
 
-use super::redis_server::RedisServer;
 use super::shard::Shard;
 use super::wait::{name, until};
+use ullim_tests::redis::server::Server;
 
 pub(crate) const ROOMY: usize = 256 << 20;
 
@@ -39,7 +39,7 @@ pub(crate) async fn node_at(url: String, rules: ChannelRules) -> Arc<RedisBroker
     broker
 }
 
-pub(crate) async fn node(server: &RedisServer) -> Arc<RedisBroker> {
+pub(crate) async fn node(server: &Server) -> Arc<RedisBroker> {
     node_at(server.url(), rules(1000, Duration::from_secs(3600))).await
 }
 

@@ -9,12 +9,12 @@ use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
 use super::node::{ROOMY, answer, heard, join, node, publish, request};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
+use ullim_tests::redis::server::Server;
 
 #[tokio::test]
 async fn publications_have_dense_positions_and_arrive_with_them() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -31,7 +31,7 @@ async fn publications_have_dense_positions_and_arrive_with_them() {
 
 #[tokio::test]
 async fn live_channels_stay_as_they_are() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     shard.join(&*broker, "chat:1").await;
@@ -42,7 +42,7 @@ async fn live_channels_stay_as_they_are() {
 
 #[tokio::test]
 async fn what_goes_with_a_publication_arrives_with_it() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     join(&mut shard, &broker, "orders:1").await;
@@ -62,7 +62,7 @@ async fn what_goes_with_a_publication_arrives_with_it() {
 
 #[tokio::test]
 async fn concurrent_publishers_share_one_dense_order() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let nodes = [node(&server).await, node(&server).await];
     let mut shards: Vec<Shard> = nodes.iter().map(|broker| Shard::attach(&**broker, ROOMY)).collect();
     let mut at = None;
@@ -96,7 +96,7 @@ async fn concurrent_publishers_share_one_dense_order() {
 
 #[tokio::test]
 async fn a_repetition_is_answered_with_the_first_position() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let with_id = |text| {
         let mut request = request("orders:1", text);

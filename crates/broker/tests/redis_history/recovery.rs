@@ -9,10 +9,10 @@ use ullim_broker::{History, HistoryError, HistoryPart, HistoryRequest, Outcome, 
 use ullim_protocol::position::Position;
 
 use super::node::{ROOMY, answer, heard, join, node, node_at, publish, recover, rules};
-use super::redis_server::RedisServer;
 use super::server_calls::calls_of;
 use super::shard::Shard;
 use super::wait::name;
+use ullim_tests::redis::server::Server;
 
 fn from(since: Position, reached: Position, limit: usize) -> RecoverRequest {
     RecoverRequest { channel: name("orders:1"), since, reached, limit }
@@ -20,7 +20,7 @@ fn from(since: Position, reached: Position, limit: usize) -> RecoverRequest {
 
 #[tokio::test]
 async fn thousands_who_come_back_at_once_cost_one_read() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -50,7 +50,7 @@ async fn thousands_who_come_back_at_once_cost_one_read() {
 
 #[tokio::test]
 async fn what_history_does_not_vouch_for_is_lost() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node_at(server.url(), rules(10, Duration::from_secs(60))).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -83,14 +83,14 @@ async fn what_history_does_not_vouch_for_is_lost() {
 }
 
 /// By a node that knows nothing yet.
-async fn recover_fresh(server: &RedisServer, request: RecoverRequest) -> ullim_broker::Recovery {
+async fn recover_fresh(server: &Server, request: RecoverRequest) -> ullim_broker::Recovery {
     let broker = node_at(server.url(), rules(10, Duration::from_secs(60))).await;
     recover(&broker, request).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_history_is_read_in_parts_both_ways() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut at = None;
     for n in 0..10 {
@@ -124,7 +124,7 @@ fn offsets(part: HistoryPart) -> (Vec<u64>, bool) {
 
 #[tokio::test]
 async fn who_gives_up_leaves_no_read_behind() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let at = |n: usize| RecoverRequest {
         channel: name(&format!("orders:{n}")),

@@ -3,14 +3,14 @@
 use ullim_broker::PublishError;
 
 use super::node::{ROOMY, heard, join, node, publish};
-use super::redis_server::RedisServer;
 use super::shard::Shard;
+use ullim_tests::redis::server::Server;
 
 const KEY: &str = "ullim:{orders:1}";
 
 #[tokio::test]
 async fn every_option_that_is_wrong_is_refused_with_a_reason() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let first = publish(&broker, "orders:1", "a").await.unwrap();
     let long = "x".repeat(129);
@@ -49,7 +49,7 @@ async fn every_option_that_is_wrong_is_refused_with_a_reason() {
     assert_eq!(publish(&broker, "orders:1", "c").await.unwrap(), first.next().next());
 }
 
-async fn refusal(server: &RedisServer, command: &[&str]) -> String {
+async fn refusal(server: &Server, command: &[&str]) -> String {
     let mut client = server.client().await.unwrap();
     let answer: redis::RedisResult<redis::Value> =
         redis::cmd(command[0]).arg(&command[1..]).query_async(&mut client).await;
@@ -58,7 +58,7 @@ async fn refusal(server: &RedisServer, command: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_publication_is_refused_whole_when_redis_is_out_of_memory() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -74,7 +74,7 @@ async fn a_publication_is_refused_whole_when_redis_is_out_of_memory() {
 
 #[tokio::test]
 async fn without_a_right_nothing_is_half_done() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     publish(&broker, "orders:1", "a").await.unwrap();
     drop(broker);
@@ -106,6 +106,6 @@ async fn without_a_right_nothing_is_half_done() {
 }
 
 /// The last of one channel, and whether there is anything of the other.
-async fn state(server: &RedisServer) -> (u64, u64) {
+async fn state(server: &Server) -> (u64, u64) {
     (server.run(&["XLEN", KEY]).await, server.run(&["EXISTS", "ullim:{orders:2}", "ullim:{orders:2}:ids"]).await)
 }

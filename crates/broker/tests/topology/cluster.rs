@@ -18,7 +18,7 @@ use super::{ROOMY, config, publish, started};
 fn cluster_config(nodes: &Nodes) -> Config {
     // The host means nothing.
     let mut config = config("redis://nowhere.invalid:1".to_owned());
-    config.redis.cluster = vec![nodes.masters[1].address(), "127.0.0.1:1".to_owned()];
+    config.redis.cluster = vec![nodes.masters[1].address().to_string(), "127.0.0.1:1".to_owned()];
     config
 }
 
@@ -209,7 +209,7 @@ async fn a_master_that_hangs_does_not_hold_up_the_others() {
     let mut shard = Shard::attach(&*broker, ROOMY);
     let (here, there) = here_and_there(&nodes).await;
     shard.join(&*broker, there).await;
-    nodes.masters[0].signal("STOP");
+    nodes.masters[0].freeze();
     // The first waits for the answer that does not come.
     assert!(publish(&broker, here, "lost").await.is_err());
     for number in 0..100 {
@@ -219,7 +219,7 @@ async fn a_master_that_hangs_does_not_hold_up_the_others() {
         assert!(refused.is_err() && published.is_ok(), "{refused:?} {published:?}");
         assert_eq!(shard.next_data(there).await, number);
     }
-    nodes.masters[0].signal("CONT");
+    nodes.masters[0].thaw();
     let deadline = Instant::now() + PATIENCE;
     while publish(&broker, here, "back").await.is_err() {
         assert!(Instant::now() < deadline, "it is not used again");

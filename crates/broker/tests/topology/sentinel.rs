@@ -8,30 +8,32 @@ use ullim_broker::{Broker, Config, Relayed};
 use ullim_protocol::outgoing::GapReason;
 
 use super::member::{enter, occupancy, until_occupancy};
-use super::process::Process;
 use super::shard::Shard;
 use super::wait::{PATIENCE, until};
 use super::{ROOMY, config, publish, started};
+use ullim_tests::redis::server::Server;
 
 /// A master, a replica, three sentinels.
 struct Watched {
-    master: Process,
-    replica: Process,
-    sentinels: Vec<Process>,
+    master: Server,
+    replica: Server,
+    sentinels: Vec<Server>,
 }
 
 impl Watched {
     async fn start() -> Self {
-        let master = Process::server(&[]).start().await;
-        let port = master.port.to_string();
-        let replica = Process::server(&["--replicaof", "127.0.0.1", &port]).start().await;
+        let master = Server::running(&[]).await;
+        let port = master.port().to_string();
+        let replica = Server::running(&["--replicaof", "127.0.0.1", &port]).await;
         let mut sentinels = Vec::new();
         for _ in 0..3 {
             let configuration = format!(
                 "sentinel monitor ours 127.0.0.1 {port} 2\nsentinel down-after-milliseconds ours 700\n\
                  sentinel failover-timeout ours 5000\n"
             );
-            sentinels.push(Process::sentinel(&configuration).start().await);
+            let mut sentinel = Server::new(&[]);
+            sentinel.start_as_sentinel(&configuration).await;
+            sentinels.push(sentinel);
         }
         let watched = Self { master, replica, sentinels };
         watched.until_known().await;
@@ -61,7 +63,7 @@ impl Watched {
     fn config(&self) -> Config {
         // The host means nothing.
         let mut config = config("redis://nowhere.invalid:1".to_owned());
-        config.redis.sentinels = self.sentinels.iter().map(Process::address).collect();
+        config.redis.sentinels = self.sentinels.iter().map(|sentinel| sentinel.address().to_string()).collect();
         config.redis.master = "ours".to_owned();
         config
     }

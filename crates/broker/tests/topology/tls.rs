@@ -8,14 +8,14 @@ use ullim_broker::{Broker, ChannelRules, Status};
 use ullim_tests::{Authority, free_port};
 
 use super::member::{enter, occupancy};
-use super::process::Process;
 use super::shard::Shard;
 use super::{ROOMY, config, publish, start, started, wait};
+use ullim_tests::redis::server::Server;
 
 /// Certificates on disk, and a server that takes TLS on a port of its own.
 struct Secured {
     files: TempDir,
-    server: Process,
+    server: Server,
     port: u16,
 }
 
@@ -34,7 +34,7 @@ impl Secured {
         let mut arguments = vec!["--tls-port", &port_text, "--tls-ca-cert-file", &ca];
         arguments.extend(["--tls-cert-file", &cert, "--tls-key-file", &key]);
         arguments.extend(further);
-        let server = Process::server(&arguments).start().await;
+        let server = Server::running(&arguments).await;
         Self { files, server, port }
     }
 
