@@ -35,6 +35,7 @@ mod recovery;
 mod relay;
 mod rust_client;
 mod scene;
+mod slow_consumers;
 mod subscribing;
 mod timeouts;
 mod tls;
