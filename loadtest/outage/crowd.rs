@@ -88,9 +88,15 @@ impl Crowd {
                 }
             });
             coming.spawn(async move {
-                for channel in wish.channels {
-                    subscribe(&client, &channel, wish.events).await?;
-                    lock(&seen).stands(&channel, clock::now());
+                for channel in &wish.channels {
+                    subscribe(&client, channel, wish.events).await?;
+                }
+                // What it was told before may still wait to be noted.
+                while lock(&seen).node.is_none() {
+                    sleep(LOOK).await;
+                }
+                for channel in &wish.channels {
+                    lock(&seen).stands(channel, clock::now());
                 }
                 drop(place);
                 Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use ullim_loadtest::clock;
 
@@ -20,7 +20,8 @@ pub(crate) type Published = HashMap<String, u64>;
 /// A task that publishes until it is told to stop.
 pub(crate) struct Publisher {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<anyhow::Result<Published>>,
+    tasks: JoinSet<anyhow::Result<Published>>,
+    handle: AbortHandle,
 }
 
 impl Publisher {
@@ -29,20 +30,23 @@ impl Publisher {
         ensure!(rate > 0.0 && rate.is_finite() && !channels.is_empty(), "nothing would be published");
         let link = store.connect().await?;
         let (stop, stopped) = oneshot::channel();
-        Ok(Self { stop, task: tokio::spawn(publish(link, channels, rate, stopped)) })
+        let mut tasks = JoinSet::new();
+        let handle = tasks.spawn(publish(link, channels, rate, stopped));
+        Ok(Self { stop, tasks, handle })
     }
 
     /// Fails if it has ended.
     pub(crate) fn still_publishes(&self) -> anyhow::Result<()> {
-        ensure!(!self.task.is_finished(), "publishing has ended too early");
+        ensure!(!self.handle.is_finished(), "publishing has ended too early");
         Ok(())
     }
 
     /// Ends it. How many were published; an error if that was none, or if any was refused.
-    pub(crate) async fn finish(self) -> anyhow::Result<Published> {
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Published> {
         // If it has failed before, the task says so.
         let _ = self.stop.send(());
-        let published = self.task.await?.context("publishing failed")?;
+        let ended = self.tasks.join_next().await.context("nothing publishes")?;
+        let published = ended?.context("publishing failed")?;
         ensure!(published.values().all(|count| *count > 0), "there are channels that nothing was published on");
         Ok(published)
     }

@@ -76,7 +76,7 @@ impl fmt::Display for Report {
                 "%" => format!("{value:.1} %"),
                 _ => format!("{value}"),
             };
-            write!(f, "  {what:<58} {:>10}", written(*value))?;
+            write!(f, "  {what:<64} {:>8}", written(*value))?;
             if let Some(most) = at_most {
                 let verdict = if value <= most { "reached" } else { "MISSED" };
                 write!(f, "   goal ≤ {}: {verdict}", written(*most))?;

@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_break_lasts_until_the_client_is_connected_and_all_its_channels_stand() {
         let urls = ["ws://a".to_owned(), "ws://b".to_owned()];
-        let mut seen = Seen::default();
-        seen.channels = ["kept:1", "room:1"].map(|name| (name.to_owned(), Channel::default())).into();
+        let channels = ["kept:1", "room:1"].map(|name| (name.to_owned(), Channel::default())).into();
+        let mut seen = Seen { channels, ..Seen::default() };
         let connected =
             |url: &str| Event::Connected { session: String::new(), user: None, url: url.to_owned(), resumed: false };
         let broken = || Event::Disconnected { code: Some(1001), reason: ullim_client::Reason::User, retry_in: None };

@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// The binary of the nodes; else the one beside this program.
     #[arg(long)]
     pub(crate) ullim: Option<PathBuf>,
+    /// A further setting of the nodes, such as `namespaces.kept.history_size=1000`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -60,6 +63,7 @@ pub(crate) struct Stage {
     pub(crate) store: Store,
     nodes: Vec<Node>,
     binary: PathBuf,
+    settings: Vec<String>,
     window: Duration,
     folder: TempDir,
 }
@@ -79,7 +83,7 @@ impl Stage {
         let store = Store::start().await?;
         let node = || Ok(Node { port: free_port()?, internal: free_port()?, server: None });
         let nodes = (0..nodes).map(|_| node()).collect::<anyhow::Result<_>>()?;
-        Ok(Self { store, nodes, binary, window, folder: tempfile::tempdir()? })
+        Ok(Self { store, nodes, binary, settings: options.set.clone(), window, folder: tempfile::tempdir()? })
     }
 
     /// Where clients connect.
@@ -102,6 +106,9 @@ impl Stage {
         fs::write(&file, configuration(node, &redis, self.window))?;
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(&file);
+        for setting in &self.settings {
+            command.arg("--set").arg(setting);
+        }
         let server = node.server.insert(Server::start(&format!("node-{number}"), &mut command, self.folder.path())?);
         let begun = clock::now();
         while !is_ready(node.internal).await {

@@ -9,6 +9,8 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline};
 use serde::Deserialize;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use ullim_loadtest::clock;
 
@@ -17,8 +19,8 @@ use crate::server::{Server, free_port};
 /// How long a start or one command may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often it is asked for the first time whether it answers.
-const IMPATIENCE: Duration = Duration::from_millis(2);
+/// How often it is asked whether it answers.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Commands in one batch.
 const BATCH: usize = 500;
@@ -61,12 +63,12 @@ impl Store {
         let begun = clock::now();
         loop {
             // While it loads its file it answers LOADING.
-            if ping(self.port).await.is_ok() {
+            if answers(self.port).await {
                 return Ok(clock::now());
             }
             server.still_runs()?;
             ensure!(clock::elapsed(begun) < PATIENCE, "redis-server does not answer within {PATIENCE:?}");
-            sleep(IMPATIENCE).await;
+            sleep(LOOK).await;
         }
     }
 
@@ -83,23 +85,22 @@ impl Store {
 
     /// A connection. No command of it may take longer than 30 s.
     pub(crate) async fn connect(&self) -> anyhow::Result<Link> {
-        connect(self.port, PATIENCE).await.map(Link)
+        let config = AsyncConnectionConfig::new();
+        let config = config.set_response_timeout(Some(PATIENCE)).set_connection_timeout(Some(PATIENCE));
+        Ok(Link(Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await?))
     }
 }
 
-async fn connect(port: u16, patience: Duration) -> anyhow::Result<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new();
-    let config = config.set_response_timeout(Some(patience)).set_connection_timeout(Some(patience));
-    let client = Client::open(format!("redis://127.0.0.1:{port}"))?;
-    Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
-}
-
-async fn ping(port: u16) -> anyhow::Result<()> {
+/// Whether it answers a PING: with as little around it as there can be, for it is timed.
+async fn answers(port: u16) -> bool {
     let asking = async {
-        let mut link = connect(port, Duration::from_millis(500)).await?;
-        Ok(redis::cmd("PING").query_async::<()>(&mut link).await?)
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"PING\r\n").await?;
+        let mut answer = [0; 7];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
     };
-    timeout(Duration::from_secs(1), asking).await?
+    matches!(timeout(Duration::from_millis(200), asking).await, Ok(Ok(answer)) if answer == *b"+PONG\r\n")
 }
 
 /// A connection to Redis.
