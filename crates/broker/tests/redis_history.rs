@@ -22,6 +22,8 @@ mod recovery;
 mod redis_server;
 #[path = "redis_history/refusals.rs"]
 mod refusals;
+#[path = "redis_history/resets.rs"]
+mod resets;
 #[path = "redis_history/server_calls.rs"]
 mod server_calls;
 #[path = "fixture/server_faults.rs"]
