@@ -228,3 +228,48 @@ async fn nothing_is_lost_while_many_come_and_go() {
     assert_eq!(offsets.len(), 1000);
     client.heard_nothing().await;
 }
+
+#[tokio::test]
+async fn a_history_that_is_set_back_is_told_and_all_that_follows_is_heard() {
+    let redis = Redis::start().await;
+    let node = Node::builder().redis(&redis).start().await;
+    let (client, mut events, _) = subscribed(std::slice::from_ref(&node)).await;
+    let mut raw = Client::connect(&node, Encoding::MessagePack).await;
+    raw.ok("subscribe", json!({"channel": CHANNEL})).await;
+    let key = format!("ullim:{{{CHANNEL}}}");
+    for number in 1..=10 {
+        publish(&redis, number);
+    }
+    // What has gone is at hand as a copy of the key.
+    redis.cli(&["COPY", &key, "backup"]);
+    for number in 11..=15 {
+        publish(&redis, number);
+    }
+    hear_all(&mut events, 1, 15).await;
+    redis.cli(&["COPY", "backup", &key, "REPLACE"]);
+    assert_eq!(publish(&redis, 100).offset, 11, "issued a second time");
+    let (since, position) = within("the loss", async {
+        loop {
+            match events.next().await.unwrap() {
+                Event::NotRecovered { since, position, .. } => return (since, position.unwrap()),
+                event @ (Event::Publication { .. } | Event::Unsubscribed { .. } | Event::Gap { .. }) => {
+                    panic!("{event:?}")
+                }
+                _ => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!((since.offset, position.offset), (15, 11));
+    for number in 101..=120 {
+        publish(&redis, number);
+    }
+    hear_all(&mut events, 101, 120).await;
+    for _ in 1..=15 {
+        raw.publication(CHANNEL).await;
+    }
+    let push = raw.push().await;
+    assert_eq!(push, json!({"channel": CHANNEL, "unsubscribed": {"code": 117, "name": "history_reset"}}));
+    raw.heard_nothing().await;
+    client.close().await;
+}

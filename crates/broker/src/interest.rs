@@ -28,7 +28,7 @@ use crate::queue::{Delivered, Relayed, ShardQueue};
 use crate::shards::{ShardSet, Shards, Told};
 use crate::{ChannelRules, ShardId};
 use cursor::Cursor;
-pub(crate) use cursor::{Kept, Read};
+pub(crate) use cursor::{Kept, Read, Repaired};
 pub(crate) use recoverable::{Cached, Check, Heard};
 
 /// The table of channels. Times named `at` and `from` are the broker's, in Unix milliseconds; those named `now` are the

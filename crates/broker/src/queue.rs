@@ -27,6 +27,10 @@ pub enum Relayed {
     /// Every later publication of this channel will come, or a gap. With where it stands, if it is recoverable: the
     /// next publication is the one behind that.
     Joined(ChannelName, Option<Position>),
+    /// The history of this recoverable channel has gone back: what was heard of it counts no more, and positions that it
+    /// was heard at are issued again. With where it stands now: the next publication is the one behind that. Gaps never
+    /// go back.
+    Reset(ChannelName, Position),
     /// Something was published.
     Publication(Arc<Routed>),
     /// Somebody has come or gone.
@@ -125,8 +129,9 @@ struct State {
 
 impl ShardQueue {
     /// Queues `item`. A publication or a gap that does not fit is dropped, to be told as a gap of the reason `overload`
-    /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it. An order beyond
-    /// 65,536 that wait is dropped; [`Control::Replace`] is counted apart from the others.
+    /// that covers it, and `false` is returned. [`Relayed::Joined`] always fits: the shard asked for it; and so does
+    /// [`Relayed::Reset`]: for each the history was read. An order beyond 65,536 that wait is dropped;
+    /// [`Control::Replace`] is counted apart from the others.
     pub fn push(&self, item: Relayed) -> bool {
         let mut state = self.0.lock();
         let was_empty = state.items.is_empty();
@@ -195,7 +200,7 @@ impl Shared {
 impl State {
     fn push(&mut self, item: Relayed, limit_bytes: usize) -> bool {
         let (channel, window, size) = match &item {
-            Relayed::Joined(..) => {
+            Relayed::Joined(..) | Relayed::Reset(..) => {
                 self.items.push(item);
                 return true;
             }

@@ -20,6 +20,8 @@ mod publishing;
 mod recovery;
 #[path = "redis_history/refusals.rs"]
 mod refusals;
+#[path = "redis_history/resets.rs"]
+mod resets;
 #[path = "redis_history/server_calls.rs"]
 mod server_calls;
 #[path = "fixture/shard.rs"]

@@ -99,7 +99,7 @@ impl Log {
             }
             Relayed::Publication(routed) => (&mut self.lost_publications, routed.published),
             Relayed::Gap(_, gap) => (&mut self.lost_publications, Window { from: gap.from, to: gap.to }),
-            Relayed::Joined(..) | Relayed::Control(_) => return,
+            Relayed::Joined(..) | Relayed::Reset(..) | Relayed::Control(_) => return,
         };
         let window = lost.map_or(window, |lost| widest(lost.window, window));
         *lost = Some(Lost { last: self.first, window });
@@ -143,7 +143,7 @@ fn size(item: &Relayed) -> usize {
     match item {
         Relayed::Publication(routed) => routed.size(),
         Relayed::Presence(routed) => event_size(routed.event.info.as_ref()),
-        Relayed::Gap(..) | Relayed::Joined(..) | Relayed::Control(_) => ITEM_BYTES,
+        Relayed::Gap(..) | Relayed::Joined(..) | Relayed::Reset(..) | Relayed::Control(_) => ITEM_BYTES,
     }
 }
 
@@ -185,7 +185,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             let before = self.cork.len();
             match &item {
-                Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => continue,
+                Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => {
+                    // As in `tell_epoch`.
+                    if let Some(position) = routed.publication.position.filter(|position| position.offset == 1) {
+                        self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Position(position)));
+                    }
+                    continue;
+                }
                 Relayed::Publication(routed) => {
                     let publication = &routed.publication;
                     self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Publication(publication)));
@@ -199,7 +205,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     self.tell_gap_to(id.slot, key, &name, *gap);
                     continue;
                 }
-                Relayed::Joined(..) | Relayed::Control(_) => continue,
+                Relayed::Joined(..) | Relayed::Reset(..) | Relayed::Control(_) => continue,
             }
             self.counters.message_bytes_out += self.cork.len().saturating_sub(before) as u64;
         }

@@ -10,7 +10,7 @@
 use std::io::IoSlice;
 
 use slab::Slab;
-use ullim_broker::Relayed;
+use ullim_broker::{Relayed, Routed};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
 
@@ -72,6 +72,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     bytes += routed.size();
                     let excluded = routed.exclude.and_then(|session| self.sessions.get(&session)).copied();
                     writes += self.scratch.batch.collect(&mut self.registry, taken as u32, item, excluded);
+                    if let Some(slot) = excluded {
+                        self.tell_epoch(items, slot, routed);
+                    }
                 }
                 item @ Relayed::Presence(routed) => {
                     bytes += event_size(routed.event.info.as_ref());
@@ -84,6 +87,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 Relayed::Gap(name, gap) => {
                     self.fan_out(items);
                     writes += self.relay_gap(name, *gap);
+                }
+                Relayed::Reset(name, position) => {
+                    self.fan_out(items);
+                    writes += self.reset(name, *position);
                 }
                 Relayed::Control(control) => {
                     writes += 1;
@@ -114,12 +121,34 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 let excluded = routed.exclude.and_then(|session| self.sessions.get(&session)).copied();
                 self.scratch.batch.collect(&mut self.registry, (at - begun) as u32, &items[at], excluded);
                 bytes += routed.size();
+                if let Some(slot) = excluded
+                    && self.tell_epoch(&items[begun..=at], slot, routed)
+                {
+                    (begun, bytes) = (at + 1, 0);
+                    continue;
+                }
             }
             if bytes >= BATCH_BYTES || at + 1 == items.len() {
                 self.fan_out(&items[begun..=at]);
                 (begun, bytes) = (at + 1, 0);
             }
         }
+    }
+
+    /// Who does not hear the first publication of an epoch, because it is its own, has to know of the epoch before it hears
+    /// the next. Whether it was told; then all that was collected is fanned out.
+    #[cold]
+    fn tell_epoch(&mut self, items: &[Relayed], slot: u32, routed: &Routed) -> bool {
+        let Some(position) = routed.publication.position.filter(|position| position.offset == 1) else { return false };
+        let Some(key) = self.registry.find(routed.channel.as_str()) else { return false };
+        let channel = self.registry.get(key);
+        // It was not taken, or is held back.
+        if !channel.is_some_and(|channel| channel.position == Some(position) && channel.live.contains(slot)) {
+            return false;
+        }
+        self.fan_out(items);
+        self.tell(slot, &Outgoing::Push(routed.channel.as_str(), Push::Position(position)));
+        true
     }
 
     fn fan_out(&mut self, items: &[Relayed]) {

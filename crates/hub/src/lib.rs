@@ -10,7 +10,7 @@
 //! * `draining`: how a shard ends without a storm
 //! * `pipeline`: answers keep the order of the commands; `work`: what is waited for
 //! * `catching_up`: what happens between a subscription's beginning and its reply; `recovering`: what was published before
-//! * `repair`: what the shard's own queue has lost is read from the history
+//! * `repair`: what the shard's own queue has lost is read from the history; `resetting`: what if the history goes back
 //! * `past`: the command `history`
 //! * `fanout`: publications, joins and gaps from the broker → connections; `batch`: which of them goes to whom, encoded
 //! * `registry`: channel → subscribers; `slots`: a set of them
@@ -42,6 +42,7 @@ mod rate;
 mod recovering;
 mod registry;
 mod repair;
+mod resetting;
 mod session;
 mod settling;
 mod shedding;

@@ -195,6 +195,16 @@ impl Pipeline {
         open.map(|command| Ticket { connection, sequence: command.sequence }).collect()
     }
 
+    /// The channels of all subscribes that have begun.
+    pub(crate) fn begun(&mut self) -> impl Iterator<Item = &mut Wanted> {
+        self.commands.iter_mut().flat_map(|command| match &mut command.stage {
+            Stage::Subscribing { wanted, .. } | Stage::Ready(Answer::Subscribed { wanted, .. }) => {
+                wanted.as_mut_slice()
+            }
+            _ => &mut [],
+        })
+    }
+
     /// Takes the first command if it can be answered or begun now.
     pub(crate) fn take_ready(&mut self) -> Option<Unanswered> {
         if !matches!(self.commands.front()?.stage, Stage::Queued(_) | Stage::Ready(_)) {

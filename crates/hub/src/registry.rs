@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use slab::Slab;
 use ullim_broker::{Relayed, Routed, Window};
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::position::Position;
+use ullim_protocol::position::{Position, Step};
 
 use crate::catching_up::{CatchingUp, Held, Log};
 use crate::config::Config;
@@ -84,26 +84,27 @@ pub(crate) enum Takes {
     Missing,
 }
 
-/// Whether nothing is missing between the two. A new epoch may begin without a gap: then the history of the one before
-/// was gone, and all of it had been relayed.
-#[inline]
-fn follows(at: Position, position: Position) -> bool {
-    position == at.next() || position.offset == 1 && position.epoch > at.epoch
-}
-
 impl Channel {
     /// The slots that hear joins and leaves, if there are any.
     pub(crate) fn watching(&self) -> Option<&Slots> {
         self.aside.as_ref().map(|aside| &aside.watching)
     }
 
+    /// The slots whose subscriptions have begun, be they answered or not.
+    pub(crate) fn begun(&self) -> Vec<u32> {
+        let catching_up = self.aside.iter().flat_map(|aside| aside.catching_up.keys());
+        self.live.iter().chain(catching_up.copied()).collect()
+    }
+
     /// Takes a publication with a position, if it is the next.
     #[inline]
     pub(crate) fn takes(&mut self, position: Position) -> Takes {
-        match self.position {
-            Some(at) if follows(at, position) && !self.repairing => {}
-            Some(at) if position <= at => return Takes::Known,
-            Some(_) => return Takes::Missing,
+        // The broker's cursor has judged cuts, and told gaps. A new epoch that begins without one does so because the
+        // history of the one before was gone, and all of it had been relayed.
+        match self.position.map(|at| at.step(position, None)) {
+            Some(Step::Next | Step::Anew) if !self.repairing => {}
+            Some(Step::Heard | Step::Older) => return Takes::Known,
+            Some(Step::Next | Step::Anew | Step::BehindCut | Step::Hole) => return Takes::Missing,
             // Nobody hears it yet.
             None if !self.joined => return Takes::Known,
             None => {}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ullim_broker::{HistoryError, Outcome, RecoverRequest, Recovery, Relayed, Window};
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
-use ullim_protocol::position::Position;
+use ullim_protocol::position::{Position, Step};
 
 use crate::catching_up::widest;
 use crate::hub::Hub;
@@ -179,7 +179,8 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let mut items = Vec::with_capacity(publications.len());
         for routed in publications {
             let Some(next) = routed.publication.position.filter(|next| *next > at) else { continue };
-            if next != at.next() && outcome != Outcome::Lost {
+            // Unlike in `Channel::takes` an epoch that begins anew is a hole: who reads does not know why the one before is gone.
+            if at.step(next, None) != Step::Next && outcome != Outcome::Lost {
                 self.relay_read(&std::mem::take(&mut items));
                 let before = Position { offset: next.offset.saturating_sub(1), ..next };
                 self.tell_hole(key, &repair, before);

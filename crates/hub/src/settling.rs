@@ -45,7 +45,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
 
     /// Those that wait for a subscription that was ended are told so.
     pub(crate) fn refuse_ended(&mut self, id: ConnectionId, channel: &str, code: &'static ErrorCode) {
-        let tickets = self.pipeline(id).map(|pipeline| pipeline.subscribing(id)).unwrap_or_default();
+        let Some(pipeline) = self.pipeline(id) else { return };
+        let tickets = pipeline.subscribing(id);
+        // Those that stand wait for other channels, or for their turn.
+        let stand = pipeline.begun().filter(|wanted| wanted.channel == channel);
+        for wanted in stand.filter(|wanted| matches!(wanted.outcome, Outcome::Stands(_))) {
+            wanted.outcome = Outcome::Refused(ended(code));
+        }
         for ticket in tickets {
             self.settle(ticket, |wanted| {
                 if wanted.outcome != Outcome::Verifying && wanted.channel == channel {
@@ -113,6 +119,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     let beginning = self.beginning(id, key, recover, past, earlier);
                     subscribed.position = beginning.position;
                     subscribed.recovered = recover.map(|_| beginning.recovered);
+                    subscribed.since = recover.filter(|_| beginning.recovered).map(|since| since.epoch);
                     subscribed.publications.clone_from(&beginning.publications);
                     let subscription = self.session(id).and_then(|session| session.subscription(key));
                     let is_held =

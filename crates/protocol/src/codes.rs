@@ -60,6 +60,8 @@ codes! { ErrorCode, ERRORS:
         "the subscription's token has expired: subscribe again with a new one";
     NO_PRESENCE = 115 "no_presence" final "the channel's namespace keeps no presence";
     NO_HISTORY = 116 "no_history" final "the channel's namespace keeps no history";
+    HISTORY_RESET = 117 "history_reset" retry
+        "the channel's history has gone back: forget your position, and subscribe again without it";
 }
 
 codes! { CloseCode, CLOSES:

@@ -2,7 +2,7 @@
 
 use crate::codes::ErrorCode;
 use crate::command::Refusal;
-use crate::position::Position;
+use crate::position::{Epoch, Position};
 use crate::presence::{MembersPage, Occupancy, PresenceEvent};
 use crate::publication::Publication;
 use crate::session::SessionId;
@@ -87,6 +87,8 @@ pub struct Subscribed {
     pub recovered: Option<bool>,
     /// What it has missed, oldest first; or the latest publication, in a namespace that keeps it.
     pub publications: Vec<Publication>,
+    /// The epoch in which the client believes to be before the first of them, if it has recovered.
+    pub since: Option<Epoch>,
 }
 
 /// Some of a channel's history.
@@ -112,6 +114,8 @@ pub enum Push<'a> {
     Presence(&'a PresenceEvent),
     /// Something that was published may be missing here.
     Gap(Gap),
+    /// The channel has come so far without anything for this client.
+    Position(Position),
     /// The node ended the subscription.
     Unsubscribed(&'a ErrorCode),
 }

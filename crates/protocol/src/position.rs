@@ -67,6 +67,35 @@ impl Position {
         Self { offset: self.offset + 1, ..self }
     }
 
+    /// What a publication at `position` is to one who has heard everything up to here. `cut` is the last position before
+    /// its epoch, if it is the first of one that followed another, and that is known.
+    #[inline]
+    pub fn step(self, position: Self, cut: Option<Self>) -> Step {
+        if position.epoch == self.epoch {
+            return match position.offset {
+                offset if offset == self.offset + 1 => Step::Next,
+                offset if offset <= self.offset => Step::Heard,
+                _ => Step::Hole,
+            };
+        }
+        if position.epoch < self.epoch {
+            return Step::Older;
+        }
+        match cut {
+            _ if position.offset != 1 => Step::Hole,
+            None => Step::Anew,
+            Some(cut) if self.is_cut(cut) => Step::BehindCut,
+            Some(_) => Step::Hole,
+        }
+    }
+
+    /// Whether one who has heard everything up to here has heard all that is known of before an epoch with this `cut`.
+    /// An epoch that had no publication is not named as a cut: one who stands there, and has heard nothing of it, goes on
+    /// from the cut before it.
+    pub fn is_cut(self, cut: Self) -> bool {
+        cut == self || self.offset == 0 && cut < self
+    }
+
     /// The text that [`Display`](fmt::Display) writes: `<epoch>-<offset>`, as the ids of a stream in Redis.
     pub fn parse(text: &str) -> Option<Self> {
         let (epoch, offset) = text.split_once('-')?;
@@ -74,6 +103,25 @@ impl Position {
         let offset = is_number.then(|| offset.parse().ok()).flatten()?;
         (offset <= MAX_NUMBER).then_some(Self { epoch: Epoch::parse(epoch)?, offset })
     }
+}
+
+/// What a publication is to one who has heard everything up to a position. What follows from it is for those to say who
+/// ask: they know how sure it is that nothing was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The next of the same epoch.
+    Next,
+    /// It lies before, in the same epoch.
+    Heard,
+    /// It is of an epoch before this one: heard long ago, or the history has gone back.
+    Older,
+    /// It begins a later epoch that names this place as the end of what is known before it: what was lost behind that
+    /// nobody knows.
+    BehindCut,
+    /// It begins a later epoch that names nothing before it: the history was gone.
+    Anew,
+    /// Something lies between.
+    Hole,
 }
 
 impl fmt::Display for Position {
@@ -108,5 +156,30 @@ mod tests {
         assert!(at("1-100") < at("2-0") && at("2-0") < at("2-1"));
         assert_eq!(at("2-0").next(), at("2-1"));
         assert_eq!(at("1763700000000000-1").epoch.opened(), 1_763_700_000_000);
+    }
+
+    #[test]
+    fn what_comes_is_next_or_was_heard_or_begins_an_epoch_or_leaves_a_hole() {
+        let at = |text| Position::parse(text).unwrap();
+        let cases = [
+            ("5-3", "5-4", None, Step::Next),
+            ("5-0", "5-1", None, Step::Next),
+            ("5-3", "5-3", None, Step::Heard),
+            ("5-3", "5-1", None, Step::Heard),
+            ("5-3", "5-5", None, Step::Hole),
+            ("5-3", "4-4", None, Step::Older),
+            ("5-3", "4-1", Some("3-1"), Step::Older),
+            ("5-3", "6-1", None, Step::Anew),
+            ("5-3", "6-1", Some("5-3"), Step::BehindCut),
+            ("5-3", "6-1", Some("5-2"), Step::Hole),
+            ("5-3", "6-1", Some("5-4"), Step::Hole),
+            ("5-3", "6-2", None, Step::Hole),
+            ("5-3", "6-2", Some("5-3"), Step::Hole),
+            // Of an epoch without publications nothing can have been missed.
+            ("5-0", "6-1", Some("4-9"), Step::BehindCut),
+        ];
+        for (here, position, cut, step) in cases {
+            assert_eq!(at(here).step(at(position), cut.map(at)), step, "{position} for {here}");
+        }
     }
 }

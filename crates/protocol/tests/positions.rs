@@ -57,12 +57,27 @@ fn positions_are_told_in_both_encodings() {
         position: Some(at("8-1")),
         recovered: Some(true),
         publications: vec![publication("7-42"), publication("8-1")],
-        presence: None,
+        ..Subscribed::default()
     };
     let json = r#"{"id":1,"subscribe":{"recovered":true,"epoch":"8","offset":1,"pubs":[{"offset":42,"data":1,"time":1000},{"epoch":"8","offset":1,"data":1,"time":1000}]}}"#;
     let pack = b"\x82\xa2id\x01\xa9subscribe\x84\xa9recovered\xc3\xa5epoch\xa18\xa6offset\x01\xa4pubs\x92\
         \x83\xa6offset\x2a\xa4data\x01\xa4time\xcd\x03\xe8\x84\xa5epoch\xa18\xa6offset\x01\xa4data\x01\xa4time\xcd\x03\xe8";
     told(&Outgoing::Reply(1, Reply::Subscribe(&subscribed)), json, pack);
+    // The first of the new epoch was not for this client.
+    let subscribed = Subscribed {
+        position: Some(at("8-3")),
+        recovered: Some(true),
+        publications: vec![publication("8-2"), publication("8-3")],
+        since: Some(at("7-9").epoch),
+        ..Subscribed::default()
+    };
+    let json = r#"{"id":1,"subscribe":{"recovered":true,"epoch":"8","offset":3,"pubs":[{"epoch":"8","offset":2,"data":1,"time":1000},{"offset":3,"data":1,"time":1000}]}}"#;
+    let pack = b"\x82\xa2id\x01\xa9subscribe\x84\xa9recovered\xc3\xa5epoch\xa18\xa6offset\x03\xa4pubs\x92\
+        \x84\xa5epoch\xa18\xa6offset\x02\xa4data\x01\xa4time\xcd\x03\xe8\x83\xa6offset\x03\xa4data\x01\xa4time\xcd\x03\xe8";
+    told(&Outgoing::Reply(1, Reply::Subscribe(&subscribed)), json, pack);
+    let json = r#"{"push":{"channel":"c","position":{"epoch":"8","offset":1}}}"#;
+    let pack = b"\x81\xa4push\x82\xa7channel\xa1c\xa8position\x82\xa5epoch\xa18\xa6offset\x01";
+    told(&Outgoing::Push("c", Push::Position(at("8-1"))), json, pack);
     let page = HistoryPage { position: at("7-42"), publications: vec![publication("7-41")], more: true };
     let json = r#"{"id":1,"history":{"epoch":"7","offset":42,"pubs":[{"epoch":"7","offset":41,"data":1,"time":1000}],"more":true}}"#;
     let pack = b"\x82\xa2id\x01\xa7history\x84\xa5epoch\xa17\xa6offset\x2a\xa4pubs\x91\

@@ -1,57 +1,28 @@
 //! Where a recoverable channel stands on this node: the last publication that its shards have heard. Before any shard
 //! sees a publication it passes here: what was heard already is dropped; what is not the next one waits until what lies
 //! between has been read from the history. Pure: what was read and the time are given.
+//!
+//! Redis may be set back to older data without its noticing. Then it issues positions a second time, and those who have
+//! heard them the first time would take what is new for a repetition. It shows in one of two ways: the history ends before
+//! what was heard; or something else comes under a position that was heard, and the history has that. Then the shards are
+//! told a [reset](Relayed::Reset).
+
+mod held;
+mod kept;
+mod mark;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::outgoing::{Gap, GapReason};
-use ullim_protocol::position::Position;
+use ullim_protocol::position::{Position, Step};
 
+use self::held::{Held, Waiting};
+pub(crate) use self::kept::{Kept, Read};
+use self::mark::Mark;
 use super::recent::Recent;
 use crate::queue::{Relayed, Routed};
-
-/// The most bytes of publications that wait on one channel, and on all of them. Beyond it they are dropped: they are in
-/// the history, too.
-const HELD_BYTES: usize = 1 << 20;
-const ALL_HELD_BYTES: usize = 64 << 20;
-
-/// A publication as the history keeps it.
-#[derive(Debug, Clone)]
-pub(crate) struct Kept {
-    pub(crate) position: Position,
-    /// The last position before it, if it is the first of an epoch that followed another.
-    pub(crate) cut: Option<Position>,
-    /// When it was published, in Unix milliseconds.
-    pub(crate) time: u64,
-    /// `None` if it cannot be decoded.
-    pub(crate) routed: Option<Arc<Routed>>,
-}
-
-impl Kept {
-    /// What it takes of memory, in bytes.
-    pub(crate) fn size(&self) -> usize {
-        self.routed.as_ref().map_or(0, |routed| routed.size()) + size_of::<Self>()
-    }
-}
-
-/// A part of a history, from a position on.
-#[derive(Debug, Clone)]
-pub(crate) struct Read {
-    /// Where the channel stands.
-    pub(crate) position: Position,
-    /// The last position before its epoch, if that followed another and has had no publication yet.
-    pub(crate) cut: Option<Position>,
-    /// Oldest first.
-    pub(crate) entries: Vec<Kept>,
-    /// There are others behind them.
-    pub(crate) more: bool,
-    /// When it was read, in Unix milliseconds.
-    pub(crate) time: u64,
-    /// When the position was published behind which it was read, if another epoch has followed and that is known.
-    pub(crate) since_time: Option<u64>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -59,6 +30,13 @@ pub(super) struct Cursor {
     at: Option<Position>,
     /// Nothing behind `at` was published before this, in Unix milliseconds.
     last: u64,
+    /// Nothing of this epoch up to `at` was published after this, in Unix milliseconds.
+    newest: u64,
+    /// What was published at `at`, if that was heard.
+    mark: Option<Mark>,
+    /// Something came that cannot be what was heard under its position: the history has gone back, or somebody else made
+    /// that up.
+    doubt: bool,
     /// The link has stood since `at` was compared with the history.
     unbroken: bool,
     state: State,
@@ -106,59 +84,27 @@ pub(crate) struct Repaired {
     pub(crate) publications: u64,
     /// Those of them that cannot be decoded.
     pub(crate) undecodable: u64,
-}
-
-#[derive(Debug)]
-struct Held {
-    publications: Vec<Waiting>,
-    bytes: usize,
-    /// What all channels hold.
-    all: Arc<AtomicUsize>,
-    /// Something did not fit.
-    overflowed: bool,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    routed: Arc<Routed>,
-    position: Position,
-    cut: Option<Position>,
-}
-
-impl Held {
-    fn new(all: Arc<AtomicUsize>) -> Self {
-        Self { publications: Vec::new(), bytes: 0, all, overflowed: false }
-    }
-
-    fn push(&mut self, waiting: Waiting) {
-        let size = waiting.routed.size();
-        if self.bytes + size > HELD_BYTES || self.all.load(Ordering::Relaxed) + size > ALL_HELD_BYTES {
-            self.clear();
-            self.overflowed = true;
-            return;
-        }
-        self.all.fetch_add(size, Ordering::Relaxed);
-        self.bytes += size;
-        self.publications.push(waiting);
-    }
-
-    fn clear(&mut self) {
-        self.all.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
-        self.publications = Vec::new();
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.clear();
-    }
+    /// The history was found to have gone back.
+    pub(crate) was_reset: bool,
 }
 
 impl Cursor {
     pub(super) fn new(all: &Arc<AtomicUsize>) -> Self {
         let state = State::Repairing(Held::new(Arc::clone(all)));
         let all = Arc::clone(all);
-        Self { at: None, last: 0, unbroken: false, state, ask: Ask::No, is_fresh: true, all, recent: None }
+        Self {
+            at: None,
+            last: 0,
+            newest: 0,
+            mark: None,
+            doubt: false,
+            unbroken: false,
+            state,
+            ask: Ask::No,
+            is_fresh: true,
+            all,
+            recent: None,
+        }
     }
 
     /// Where it stands, if it does.
@@ -170,9 +116,14 @@ impl Cursor {
         matches!(self.state, State::Steady)
     }
 
-    /// What is to be read is behind this.
+    /// What is heard next is behind this.
     pub(super) fn at(&self) -> Option<Position> {
         self.at
+    }
+
+    /// What is to be read is behind this. In doubt, what was heard last is to be read once more.
+    pub(super) fn after(&self) -> Option<Position> {
+        self.at.map(|at| if self.doubt { before(at) } else { at })
     }
 
     /// How many publications wait.
@@ -208,7 +159,9 @@ impl Cursor {
             self.hold(routed, position, cut);
             return Heard::Held { ask: false };
         };
-        let Some(heard) = self.judge(at, position, cut) else {
+        let heard = self.judge(at, position, cut);
+        self.doubt |= heard == Some(Heard::Repeated) && self.is_doubtful(routed, position);
+        let Some(heard) = heard.filter(|_| !self.doubt) else {
             self.repair();
             self.hold(routed, position, cut);
             return Heard::Held { ask: true };
@@ -226,23 +179,33 @@ impl Cursor {
 
     /// What a publication is to one who stands at `at`; `None` if the history has to say.
     fn judge(&self, at: Position, position: Position, cut: Option<Position>) -> Option<Heard> {
-        if position.epoch == at.epoch {
-            return match position.offset {
-                offset if offset == at.offset + 1 => Some(Heard::Pass),
-                offset if offset <= at.offset => Some(Heard::Repeated),
-                _ => None,
-            };
-        }
-        if position.epoch < at.epoch || position.offset != 1 {
-            return None;
-        }
-        match cut {
+        match at.step(position, cut) {
+            Step::Next => Some(Heard::Pass),
+            Step::Heard => Some(Heard::Repeated),
             // The history was gone. All of it had been heard.
-            None if self.unbroken => Some(Heard::Pass),
-            Some(cut) if cut == at => {
-                Some(Heard::PassBehind(self.history_gap(before(position), position.epoch.opened())))
-            }
-            _ => None,
+            Step::Anew if self.unbroken => Some(Heard::Pass),
+            Step::BehindCut => Some(Heard::PassBehind(self.history_gap(before(position), position.epoch.opened()))),
+            Step::Anew | Step::Hole | Step::Older => None,
+        }
+    }
+
+    /// Whether a publication is not what was heard under its position: it is later than all that was heard, or something
+    /// else than what was heard last.
+    fn is_doubtful(&self, routed: &Routed, position: Position) -> bool {
+        let is_last = Some(position) == self.at;
+        routed.publication.time > self.newest || is_last && self.mark.is_some_and(|mark| mark != Mark::of(routed))
+    }
+
+    /// Whether the history has gone back. `at`: where this stood when `read` was asked for, if it has not moved since.
+    fn has_gone_back(&self, at: Position, read: &Read) -> bool {
+        if read.position < at || !self.doubt {
+            return read.position < at;
+        }
+        let kept = read.entries.iter().find(|kept| kept.position == at);
+        match (kept, self.mark) {
+            (Some(kept), Some(mark)) => kept.routed.as_deref().map(Mark::of) != Some(mark),
+            // Nothing speaks against it.
+            _ => true,
         }
     }
 
@@ -251,7 +214,7 @@ impl Cursor {
         self.state = State::Steady;
         self.ask = Ask::No;
         self.recent = None;
-        self.at = Some(position);
+        (self.at, self.mark, self.doubt) = (Some(position), None, false);
     }
 
     /// A gap up to `position`.
@@ -267,8 +230,16 @@ impl Cursor {
                 self.recent = None;
             }
         }
-        self.at = Some(position);
-        self.last = time;
+        self.reach(position, time);
+        self.mark = Some(Mark::of(routed));
+    }
+
+    /// All up to `position` was heard, which was published at `time`.
+    fn reach(&mut self, position: Position, time: u64) {
+        // Another epoch may be another server's, with another clock.
+        let is_same = self.at.is_some_and(|at| at.epoch == position.epoch);
+        self.newest = if is_same { self.newest.max(time) } else { time };
+        (self.at, self.last, self.mark) = (Some(position), time, None);
     }
 
     fn hold(&mut self, routed: &Arc<Routed>, position: Position, cut: Option<Position>) {
@@ -282,12 +253,12 @@ impl Cursor {
         }
     }
 
-    /// Takes what was read behind `after`, and lays into `out` what the shards are to hear. If it is not
+    /// Takes what was read when this stood `asked_at`, and lays into `out` what the shards are to hear. If it is not
     /// [steady](Self::is_steady) then, more has to be read.
     pub(super) fn apply(
         &mut self,
         channel: &ChannelName,
-        after: Option<Position>,
+        asked_at: Option<Position>,
         read: &Read,
         out: &mut Vec<Relayed>,
     ) -> Repaired {
@@ -298,7 +269,12 @@ impl Cursor {
         self.ask = Ask::No;
         self.is_fresh = true;
         let mut repaired = Repaired::default();
-        let asked_at = self.at;
+        if self.at.is_some_and(|at| asked_at == Some(at) && self.has_gone_back(at, read)) {
+            self.reset(channel, read, out);
+            self.release(channel, asked_with, out);
+            return Repaired { was_reset: true, ..repaired };
+        }
+        self.doubt = false;
         for kept in &read.entries {
             // One that asked without a position has nobody who heard anything: it wants none of them.
             if self.at.is_some_and(|at| kept.position > at) {
@@ -311,7 +287,7 @@ impl Cursor {
             self.ask = Ask::Queued;
             return repaired;
         }
-        self.arrive(channel, after == asked_at, read, out);
+        self.arrive(channel, read, out);
         self.unbroken = true;
         self.release(channel, asked_with, out);
         repaired
@@ -321,9 +297,10 @@ impl Cursor {
     fn step(&mut self, channel: &ChannelName, kept: &Kept, out: &mut Vec<Relayed>) {
         let Some(at) = self.at else { return };
         let position = kept.position;
-        let is_next = position == at.next();
+        let step = at.step(position, kept.cut);
+        let is_next = step == Step::Next;
         // As above: what is gone was heard.
-        let is_anew = position.epoch > at.epoch && position.offset == 1 && kept.cut.is_none() && self.unbroken;
+        let is_anew = step == Step::Anew && self.unbroken;
         if !is_next {
             self.recent = None;
         }
@@ -338,8 +315,7 @@ impl Cursor {
             }
             None => {
                 self.recent = None;
-                self.at = Some(position);
-                self.last = kept.time;
+                self.reach(position, kept.time);
                 let Kept { time, .. } = *kept;
                 let gap = Gap { from: time, to: time, reason: GapReason::Undecodable, position: Some(position) };
                 out.push(Relayed::Gap(channel.clone(), gap));
@@ -347,30 +323,34 @@ impl Cursor {
         }
     }
 
+    /// The history has gone back to where `read` says: what was heard before counts no more.
+    fn reset(&mut self, channel: &ChannelName, read: &Read, out: &mut Vec<Relayed>) {
+        (self.doubt, self.unbroken, self.recent) = (false, true, None);
+        (self.at, self.mark) = (Some(read.position), None);
+        (self.last, self.newest) = (read.time, read.time);
+        out.push(Relayed::Reset(channel.clone(), read.position));
+    }
+
     /// All that there is has been read: the channel stands where the history says.
-    fn arrive(&mut self, channel: &ChannelName, is_unmoved: bool, read: &Read, out: &mut Vec<Relayed>) {
+    fn arrive(&mut self, channel: &ChannelName, read: &Read, out: &mut Vec<Relayed>) {
         let position = read.position;
-        let Some(at) = self.at else {
-            self.at = Some(position);
-            self.last = read.time;
-            return;
-        };
+        let Some(at) = self.at else { return self.reach(position, read.time) };
         if position == at {
             self.last = self.last.max(read.time);
             return;
         }
         // What has passed since was not read.
-        if position < at && !is_unmoved {
+        if position < at {
             return;
         }
+        // Unlike a publication, one that is only behind a cut tells no time at which it was published.
         let is_anew = position.epoch > at.epoch && position.offset == 0 && read.cut.is_none() && self.unbroken;
         if !is_anew {
             let to = if position.offset == 0 { position.epoch.opened() } else { read.time };
             out.push(Relayed::Gap(channel.clone(), self.history_gap(position, to)));
         }
         self.recent = None;
-        self.at = Some(position);
-        self.last = read.time;
+        self.reach(position, read.time);
     }
 
     /// Lets what has waited pass, as far as it is the next. The first `asked_with` were there when the history was
@@ -387,6 +367,12 @@ impl Cursor {
                 continue;
             };
             match self.judge(at, position, cut) {
+                // One that came before was judged by the read.
+                Some(Heard::Repeated) if nth >= asked_with && self.is_doubtful(&routed, position) => {
+                    self.doubt = true;
+                    self.repair();
+                    self.hold(&routed, position, cut);
+                }
                 _ if position <= at => {}
                 Some(Heard::Pass) => self.let_pass(&routed, position, cut, at, None, channel, out),
                 Some(Heard::PassBehind(gap)) => self.let_pass(&routed, position, cut, at, Some(gap), channel, out),

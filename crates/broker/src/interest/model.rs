@@ -269,7 +269,7 @@ impl View {
                 self.outages = 0;
                 self.missing.retain(|missing| !(gap.from..=gap.to).contains(missing));
             }
-            Relayed::Presence(_) | Relayed::Control(_) => panic!("not published"),
+            Relayed::Reset(..) | Relayed::Presence(_) | Relayed::Control(_) => panic!("not published"),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Check {
     pub(crate) channel: ChannelName,
     /// Behind this; `None`: only where the channel stands.
     pub(crate) after: Option<Position>,
+    /// Where the cursor stood.
+    at: Option<Position>,
     number: u64,
 }
 
@@ -120,7 +122,7 @@ impl Interest {
             let number = self.next_check;
             self.next_check += 1;
             cursor.ask = Ask::Asked(number, cursor.held());
-            taken.push(Check { channel, after: cursor.at(), number });
+            taken.push(Check { channel, after: cursor.after(), at: cursor.at(), number });
         }
         if !self.checks.is_empty() {
             self.wanted.notify_one();
@@ -138,7 +140,7 @@ impl Interest {
             return nothing;
         }
         let mut out = Vec::new();
-        let repaired = cursor.apply(&check.channel, check.after, read, &mut out);
+        let repaired = cursor.apply(&check.channel, check.at, read, &mut out);
         for item in out {
             self.shards.lay_ready(entry.joined, item);
         }
@@ -204,6 +206,12 @@ impl Interest {
             Some((entries, upto)) if upto >= reached => Cached::Behind(entries, upto),
             _ => Cached::Unknown,
         }
+    }
+
+    /// Whether the channel stands before `reached`, of which somebody has heard: its history has gone back.
+    pub(crate) fn is_before(&self, channel: &ChannelName, reached: Position) -> bool {
+        let cursor = self.channels.get(channel).and_then(|entry| entry.cursor.as_ref());
+        cursor.and_then(|cursor| cursor.borrow().standing()).is_some_and(|at| at < reached)
     }
 
     /// From now on what is heard of `channel` is kept, for those who recover: what was published behind `since` is being

@@ -41,6 +41,8 @@ struct Subscription {
     list: List,
     /// What was heard last, or where the channel stood; `None` for a live one.
     position: Option<Position>,
+    /// The history has gone back since: that position is good for nothing but to be told as lost.
+    is_void: bool,
     waiting: Vec<Answer<Option<Position>>>,
 }
 
@@ -115,6 +117,7 @@ impl Subscriptions {
             granted: 0,
             away_since: None,
             list: List::Known,
+            is_void: false,
             waiting: vec![answer],
         };
         let due = subscription.due(channel);
@@ -208,7 +211,10 @@ impl Subscriptions {
         let Some(subscription) = self.asked_in(channel, id) else {
             return Next::Nothing;
         };
-        if subscription.stood && (error.may_pass() || subscription.has_another_token(error)) {
+        // Whatever it has asked for, it can ask for it anew.
+        let is_reset = matches!(error, CommandError::Refused { code, .. } if *code == codes::HISTORY_RESET.number);
+        subscription.is_void |= is_reset;
+        if is_reset || subscription.stood && (error.may_pass() || subscription.has_another_token(error)) {
             subscription.state = State::Later;
             return Next::Retry;
         }
@@ -233,7 +239,9 @@ impl Subscriptions {
         let Some(subscription) = self.channels.get_mut(channel).filter(|ended| ended.state == State::Standing) else {
             return Next::Nothing;
         };
-        if end.code == codes::SUBSCRIPTION_EXPIRED.number && subscription.fetches() {
+        let is_reset = end.code == codes::HISTORY_RESET.number;
+        subscription.is_void |= is_reset;
+        if is_reset || end.code == codes::SUBSCRIPTION_EXPIRED.number && subscription.fetches() {
             subscription.state = State::Later;
             subscription.away_since = Some(complete_until);
             subscription.list = List::Known;
@@ -287,6 +295,7 @@ impl Subscription {
         let SubscribeOptions { presence, events, token, .. } = &self.options;
         // Who came and went while it did not stand was not told. Otherwise once is enough.
         let presence = if self.stood { *events } else { *presence };
-        Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events, recover: self.position }
+        let recover = self.position.filter(|_| !self.is_void);
+        Due { channel: channel.to_owned(), token: token.clone(), presence, events: *events, recover }
     }
 }

@@ -174,6 +174,7 @@ pub(crate) struct Push {
     pub(crate) join: Option<Join>,
     pub(crate) leave: Option<Leave>,
     pub(crate) gap: Option<Gap>,
+    pub(crate) position: Option<Place>,
     pub(crate) unsubscribed: Option<Unsubscribed>,
     pub(crate) reconnect: Option<Reconnect>,
 }

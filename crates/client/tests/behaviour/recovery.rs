@@ -217,3 +217,32 @@ async fn a_node_that_ends_is_left_for_another_at_the_time_that_it_names() {
     let mut other = server.session().await;
     assert_eq!(other.command().await["subscribe"]["channels"][0]["recover"]["offset"], 42);
 }
+
+#[tokio::test]
+async fn a_history_that_has_gone_back_is_told_and_the_old_position_is_not_asked_for_again() {
+    let (_server, _client, mut events, mut peer) = subscribed("5-41").await;
+    publish(&mut peer, 42, "a").await;
+    expect(&mut events, &[("5-42", "a")]).await;
+    peer.push("c", json!({"unsubscribed": {"code": 117, "name": "history_reset"}})).await;
+    let command = peer.command().await;
+    assert_eq!(command["subscribe"]["channels"], json!([{"channel": "c"}]));
+    // Gone back once more before it was answered.
+    let error = json!({"code": 117, "name": "history_reset", "message": "", "retry": true});
+    peer.send(json!({"id": command["id"], "subscribe": {"channels": [{"channel": "c", "error": error}]}})).await;
+    let command = peer.command().await;
+    assert_eq!(command["subscribe"]["channels"], json!([{"channel": "c"}]));
+    let granted = json!({"channel": "c", "epoch": "5", "offset": 11});
+    peer.send(json!({"id": command["id"], "subscribe": {"channels": [granted]}})).await;
+    let position = Some(at("5-11"));
+    assert_eq!(next(&mut events).await, Event::NotRecovered { channel: "c".to_owned(), since: at("5-42"), position });
+    publish(&mut peer, 12, "again").await;
+    expect(&mut events, &[("5-12", "again")]).await;
+}
+
+#[tokio::test]
+async fn an_epoch_is_known_though_its_first_publication_was_not_for_this_client() {
+    let (_server, _client, mut events, mut peer) = subscribed("5-41").await;
+    peer.push("c", json!({"position": {"epoch": "6", "offset": 1}})).await;
+    publish(&mut peer, 2, "a").await;
+    expect(&mut events, &[("6-2", "a")]).await;
+}

@@ -14,5 +14,6 @@ mod permission;
 mod presence;
 mod recovering;
 mod repair;
+mod resetting;
 mod slow;
 mod time;

@@ -13,7 +13,7 @@ use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, check, present};
 use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
-use crate::position::Position;
+use crate::position::{Epoch, Position};
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Headers, Publication, utf8};
 
@@ -133,7 +133,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::History(HistoryPage { position, publications, more }) => {
             text(out, "\"history\":{");
             encode_position(position, out);
-            encode_publications(publications, true, out);
+            encode_publications(publications, None, out);
             text(out, if *more { ",\"more\":true}" } else { "}" });
         }
         Reply::Presence(page) => encode_page(page, out),
@@ -150,7 +150,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
 
 /// The fields of a subscription that stands; `behind` another one.
 fn encode_subscribed(subscribed: &Subscribed, behind: bool, out: &mut Vec<u8>) {
-    let Subscribed { presence, position, recovered, publications } = subscribed;
+    let Subscribed { presence, position, recovered, publications, since } = subscribed;
     let mut separate = behind;
     let mut comma = |out: &mut Vec<u8>| {
         if std::mem::replace(&mut separate, true) {
@@ -167,7 +167,7 @@ fn encode_subscribed(subscribed: &Subscribed, behind: bool, out: &mut Vec<u8>) {
     }
     if !publications.is_empty() {
         // Never the first: only recoverable channels have any.
-        encode_publications(publications, false, out);
+        encode_publications(publications, Some(*since), out);
     }
     if let Some(page) = presence {
         comma(out);
@@ -182,12 +182,16 @@ fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
     value(out, offset);
 }
 
-/// The field `pubs`, behind another one.
-fn encode_publications(publications: &[Publication], with_epoch: bool, out: &mut Vec<u8>) {
+/// The field `pubs`, behind another one: each with its epoch, or as they follow behind one of the epoch `since`.
+fn encode_publications(publications: &[Publication], since: Option<Option<Epoch>>, out: &mut Vec<u8>) {
+    let mut before = since.flatten();
     text(out, ",\"pubs\":[");
     for (index, publication) in publications.iter().enumerate() {
         text(out, if index == 0 { "{" } else { ",{" });
-        encode_fields(publication, with_epoch, out);
+        let epoch = publication.position.map(|position| position.epoch);
+        // In a reply only where it is not the one before, as far as that is known.
+        let is_new = before.is_some() && epoch != std::mem::replace(&mut before, epoch);
+        encode_fields(publication, since.is_none() || is_new, out);
         text(out, "}");
     }
     text(out, "]");
@@ -305,6 +309,11 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
                 text(out, ",");
                 encode_position(position, out);
             }
+            text(out, "}");
+        }
+        Push::Position(position) => {
+            text(out, "\"position\":{");
+            encode_position(position, out);
             text(out, "}");
         }
         Push::Unsubscribed(code) => {

@@ -11,7 +11,7 @@ use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, present};
 use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
-use crate::position::Position;
+use crate::position::{Epoch, Position};
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Publication, utf8};
 
@@ -152,7 +152,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
             text(out, "history");
             map(out, 3 + usize::from(*more));
             encode_position(position, out);
-            encode_publications(publications, true, out);
+            encode_publications(publications, None, out);
             if *more {
                 text(out, "more");
                 boolean(out, true);
@@ -173,13 +173,13 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
 
 /// How many fields [`encode_subscribed`] writes.
 fn fields_of(subscribed: &Subscribed) -> usize {
-    let Subscribed { presence, position, recovered, publications } = subscribed;
+    let Subscribed { presence, position, recovered, publications, .. } = subscribed;
     let single = [presence.is_some(), recovered.is_some(), !publications.is_empty()];
     single.into_iter().filter(|is_there| *is_there).count() + if position.is_some() { 2 } else { 0 }
 }
 
 fn encode_subscribed(subscribed: &Subscribed, out: &mut Vec<u8>) {
-    let Subscribed { presence, position, recovered, publications } = subscribed;
+    let Subscribed { presence, position, recovered, publications, since } = subscribed;
     if let Some(recovered) = recovered {
         text(out, "recovered");
         boolean(out, *recovered);
@@ -188,7 +188,7 @@ fn encode_subscribed(subscribed: &Subscribed, out: &mut Vec<u8>) {
         encode_position(position, out);
     }
     if !publications.is_empty() {
-        encode_publications(publications, false, out);
+        encode_publications(publications, Some(*since), out);
     }
     if let Some(page) = presence {
         encode_page(page, out);
@@ -203,12 +203,16 @@ fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
     number(out, *offset);
 }
 
-/// The field `pubs`.
-fn encode_publications(publications: &[Publication], with_epoch: bool, out: &mut Vec<u8>) {
+/// The field `pubs`: each with its epoch, or as they follow behind one of the epoch `since`.
+fn encode_publications(publications: &[Publication], since: Option<Option<Epoch>>, out: &mut Vec<u8>) {
+    let mut before = since.flatten();
     text(out, "pubs");
     array(out, publications.len());
     for publication in publications {
-        encode_fields(publication, with_epoch, out);
+        let epoch = publication.position.map(|position| position.epoch);
+        // In a reply only where it is not the one before, as far as that is known.
+        let is_new = before.is_some() && epoch != std::mem::replace(&mut before, epoch);
+        encode_fields(publication, since.is_none() || is_new, out);
     }
 }
 
@@ -333,6 +337,11 @@ fn encode_push(push: &Push<'_>, out: &mut Vec<u8>) {
             if let Some(position) = position {
                 encode_position(position, out);
             }
+        }
+        Push::Position(position) => {
+            text(out, "position");
+            map(out, 2);
+            encode_position(position, out);
         }
         Push::Unsubscribed(code) => {
             text(out, "unsubscribed");

@@ -1,7 +1,6 @@
 //! Any course of events, against a trivial model of a stream: publications, epochs with and without a cut, breaks of the
 //! link, reads that are answered late, publications that Redis relays and that it does not.
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use ullim_protocol::position::Epoch;
 use ullim_protocol::publication::{Data, Publication};
@@ -19,6 +18,12 @@ enum Event {
     Failover {
         lost: usize,
     },
+    /// Redis loses the last of its entries, and does not know.
+    GoBack {
+        by: usize,
+    },
+    /// A publication of an epoch that nobody opened.
+    Forge,
     /// The oldest entries are gone.
     Trim,
     /// The stream is gone, and nothing else is.
@@ -42,6 +47,8 @@ fn events() -> impl Strategy<Value = Event> {
         8 => (prop::bool::weighted(0.9), prop::bool::weighted(0.95))
             .prop_map(|(is_relayed, is_readable)| Event::Publish { is_relayed, is_readable }),
         1 => (0..4usize).prop_map(|lost| Event::Failover { lost }),
+        1 => (1..4usize).prop_map(|by| Event::GoBack { by }),
+        1 => Just(Event::Forge),
         1 => Just(Event::Trim),
         1 => Just(Event::Delete),
         6 => Just(Event::Hear),
@@ -65,6 +72,10 @@ struct World {
     is_linked: bool,
     /// The read that is under way, behind which position, and its answer.
     asked: Option<(u64, Option<Position>, Option<Read>)>,
+    /// How many publications there were.
+    serial: u64,
+    /// Its time does not pass.
+    stands_still: bool,
     number: u64,
     /// What the shards stand at.
     heard: Option<Position>,
@@ -72,6 +83,11 @@ struct World {
     lost: bool,
     deleted: bool,
     gaps: usize,
+    /// It went back; and how often that was told.
+    went_back: bool,
+    resets: usize,
+    /// Redis' time.
+    clock: u64,
 }
 
 fn epoch(number: u64) -> Position {
@@ -91,11 +107,16 @@ impl World {
             relayed: Default::default(),
             is_linked: true,
             asked: None,
+            serial: 0,
+            stands_still: false,
             number: 0,
             heard: None,
             lost: false,
             deleted: false,
             gaps: 0,
+            went_back: false,
+            resets: 0,
+            clock: 1,
         }
     }
 
@@ -110,15 +131,31 @@ impl World {
                     Some(kept) => kept.position,
                     None => first.unwrap_or(self.position),
                 };
-                self.position = epoch(self.position.epoch.micros() / 1000 + 1);
+                self.position = self.open();
                 self.cut = Some(last);
                 self.lost = true;
                 self.drop_link();
             }
+            Event::GoBack { by } => {
+                let rest = self.stream.len().saturating_sub(by);
+                let gone = self.stream.split_off(rest);
+                if let Some(first) = gone.first() {
+                    self.position = before(first.position);
+                    self.cut = first.cut;
+                    self.went_back = true;
+                }
+            }
+            Event::Forge => {
+                self.clock += 1;
+                let position = epoch(self.clock + 1000).next();
+                let kept = self.kept(position, None, true);
+                self.relayed.push_back(kept);
+                self.went_back = true;
+            }
             Event::Trim => drop(self.stream.drain(..self.stream.len() / 2)),
             Event::Delete => {
                 self.stream.clear();
-                self.position = epoch(self.position.epoch.micros() / 1000 + 1);
+                self.position = self.open();
                 self.cut = None;
                 self.deleted = true;
             }
@@ -143,9 +180,8 @@ impl World {
                 if self.is_linked && self.cursor.ask == Ask::Queued {
                     self.number += 1;
                     self.cursor.ask = Ask::Asked(self.number, self.cursor.held());
-                    let after = self.cursor.at();
-                    self.asked = Some((self.number, after, None));
-                    self.read(after, limit);
+                    self.asked = Some((self.number, self.cursor.at(), None));
+                    self.read(self.cursor.after(), limit);
                 }
             }
             Event::Answer => self.answer(),
@@ -162,14 +198,30 @@ impl World {
     fn publish(&mut self, is_relayed: bool, is_readable: bool) {
         self.position = self.position.next();
         let (position, cut) = (self.position, self.cut.take());
-        let time = position.epoch.opened() + position.offset;
-        let publication = Publication { data: Data::Text(Bytes::new()), time, headers: None, position: Some(position) };
-        let routed = Routed { channel: self.channel.clone(), publication, exclude: None, published: Window::at(time) };
-        let kept = Kept { position, cut, time, routed: is_readable.then(|| Arc::new(routed)) };
+        self.clock += u64::from(!self.stands_still);
+        let kept = self.kept(position, cut, is_readable);
         self.stream.push(kept.clone());
         if self.is_linked && is_relayed {
             self.relayed.push_back(kept);
         }
+    }
+
+    fn open(&mut self) -> Position {
+        self.clock += 1;
+        epoch(self.clock)
+    }
+
+    fn kept(&mut self, position: Position, cut: Option<Position>, is_readable: bool) -> Kept {
+        let time = self.clock;
+        self.serial += 1;
+        let publication = Publication {
+            data: Data::Text(self.serial.to_string().into()),
+            time,
+            headers: None,
+            position: Some(position),
+        };
+        let routed = Routed { channel: self.channel.clone(), publication, exclude: None, published: Window::at(time) };
+        Kept { position, cut, time, routed: is_readable.then(|| Arc::new(routed)) }
     }
 
     fn hear(&mut self, kept: Kept) {
@@ -197,7 +249,7 @@ impl World {
         };
         let more = behind.len() > limit;
         let entries = behind.into_iter().take(limit).collect();
-        let time = self.position.epoch.opened() + self.position.offset;
+        let time = self.clock;
         let read = Read { position: self.position, cut: self.cut, entries, more, time, since_time: None };
         if let Some((_, _, answer)) = &mut self.asked {
             *answer = Some(read);
@@ -223,7 +275,7 @@ impl World {
         match item {
             Relayed::Publication(routed) => {
                 let position = routed.publication.position.unwrap();
-                let is_anew = self.deleted && position.epoch > heard.epoch && position.offset == 1;
+                let is_anew = (self.deleted || self.went_back) && position.epoch > heard.epoch && position.offset == 1;
                 assert!(position == heard.next() || is_anew, "{position} behind {heard}");
                 self.heard = Some(position);
             }
@@ -232,6 +284,11 @@ impl World {
                 let position = gap.position.unwrap();
                 self.gaps += 1;
                 assert!(position > heard || self.lost, "a gap back from {heard} to {position}");
+                self.heard = Some(position);
+            }
+            Relayed::Reset(_, position) => {
+                assert!(self.went_back, "back from {heard} to {position}");
+                self.resets += 1;
                 self.heard = Some(position);
             }
             other => panic!("{other:?}"),
@@ -271,7 +328,9 @@ proptest! {
         let mut published = 0;
         for event in &events {
             let event = match event {
-                Event::Failover { .. } | Event::Trim | Event::Delete => &Event::Break,
+                Event::Failover { .. } | Event::GoBack { .. } | Event::Forge | Event::Trim | Event::Delete => {
+                    &Event::Break
+                }
                 Event::Publish { is_relayed, .. } => {
                     published += 1;
                     &Event::Publish { is_relayed: *is_relayed, is_readable: true }
@@ -280,6 +339,33 @@ proptest! {
             };
             world.happen(event);
         }
-        prop_assert_eq!((world.position.offset, world.gaps), (published, 0));
+        prop_assert_eq!((world.position.offset, world.gaps, world.resets), (published, 0, 0));
+    }
+
+    #[test]
+    fn whoever_heard_what_is_published_anew_is_told(
+        before in 2..10u64,
+        by in 1..9usize,
+        anew in 1..20u64,
+        heard in 0..20u64,
+        stands_still in any::<bool>(),
+    ) {
+        let mut world = World::new();
+        let publish = Event::Publish { is_relayed: true, is_readable: true };
+        let read = |world: &mut World| [Event::Read { limit: 50 }, Event::Answer].iter().for_each(|event| world.happen(event));
+        read(&mut world);
+        (0..before).for_each(|_| world.happen(&publish));
+        (0..before).for_each(|_| world.happen(&Event::Hear));
+        world.happen(&Event::GoBack { by });
+        // Even within a millisecond, if as much is published as was lost.
+        world.stands_still = stands_still && anew >= by as u64;
+        (0..anew).for_each(|_| world.happen(&publish));
+        // However many it hears before the history is read.
+        (0..heard).for_each(|_| world.happen(&Event::Hear));
+        read(&mut world);
+        (0..anew).for_each(|_| world.happen(&Event::Hear));
+        read(&mut world);
+        prop_assert_eq!(world.resets, 1);
+        prop_assert_eq!(world.heard, Some(world.position));
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ullim_protocol::outgoing::{Gap, GapReason};
-use ullim_protocol::position::Position;
+use ullim_protocol::position::{Position, Step};
 
 use crate::interest::Kept;
 use crate::{Outcome, Recovery};
@@ -60,10 +60,13 @@ impl Range {
         let mut publications = Vec::with_capacity(entries.len());
         for kept in entries {
             let position = kept.position;
-            if is_cut(at, position, kept.cut, 1) {
-                missing(last.unwrap_or(at.epoch.opened()), position.epoch.opened(), GapReason::History);
-            } else if position != at.next() {
-                return None;
+            match at.step(position, kept.cut) {
+                Step::Next => {}
+                Step::BehindCut => {
+                    missing(last.unwrap_or(at.epoch.opened()), position.epoch.opened(), GapReason::History);
+                }
+                // Unlike the cursor this knows nobody who had heard all of a history that was gone: nor does it vouch.
+                Step::Anew | Step::Hole | Step::Heard | Step::Older => return None,
             }
             match &kept.routed {
                 Some(routed) => publications.push(Arc::clone(routed)),
@@ -71,20 +74,15 @@ impl Range {
             }
             (at, last) = (position, Some(kept.time));
         }
-        if is_cut(at, self.position, self.cut, 0) {
+        // No publication yet, so no step: only the place is known.
+        let is_empty = self.position.epoch > at.epoch && self.position.offset == 0;
+        if is_empty && self.cut.is_some_and(|cut| at.is_cut(cut)) {
             missing(last.unwrap_or(at.epoch.opened()), self.position.epoch.opened(), GapReason::History);
         } else if at != self.position {
             return None;
         }
         Some((publications, gap))
     }
-}
-
-/// Whether the epoch of `position`, which is the one with `offset` in it, followed `at`. An epoch that had no publication
-/// is not named as a cut: one who stands there, and has heard nothing of it, goes on from the cut before it.
-fn is_cut(at: Position, position: Position, cut: Option<Position>, offset: u64) -> bool {
-    let follows = cut.is_some_and(|cut| cut == at || (at.offset == 0 && cut < at));
-    position.epoch > at.epoch && position.offset == offset && follows
 }
 
 #[cfg(test)]

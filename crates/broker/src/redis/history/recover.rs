@@ -97,6 +97,13 @@ impl Flights {
         (flight, true)
     }
 
+    /// The history of a channel has gone back: nobody is to be given what was read before.
+    pub(super) fn forget(&self, channel: &ChannelName) {
+        let mut state = self.lock();
+        state.under_way.remove(channel);
+        state.wanted.remove(channel);
+    }
+
     fn landed(&self, channel: &ChannelName, number: u64) {
         let mut state = self.lock();
         if state.under_way.get(channel).is_some_and(|flight| flight.number == number) {
@@ -184,6 +191,10 @@ async fn find(shared: &Arc<Shared>, request: &RecoverRequest) -> Result<Recovery
             }
             Err(error) => return Err(error),
         };
+        if range.position < *reached && shared.interest().is_before(&request.channel, *reached) {
+            // It never will be: the history has gone back, and who asked is told so.
+            return Err(HistoryError::Unavailable);
+        }
         if range.since > *since || range.position < *reached {
             // Not that one. Nobody is to ask Redis in a busy loop, whatever it answers.
             sleep(AGAIN).await;

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::library;
 use super::read::{self, Wanted};
-use crate::interest::Check;
+use crate::interest::{Check, Read, Repaired};
+use crate::queue::Delivered;
 use crate::redis::Shared;
 use crate::redis::commands::Commands;
 use crate::redis::presence::calls::{self, Broken, Refusal};
@@ -58,6 +59,22 @@ impl Drop for Refused<'_> {
     }
 }
 
+/// Takes what was read to the shards.
+fn apply(shared: &Shared, check: &Check, read: &Read) -> (Delivered, Repaired) {
+    let mut interest = shared.interest();
+    let (delivered, repaired) = interest.checked(check, read);
+    if repaired.was_reset {
+        // Before anybody who was told can ask.
+        shared.histories.flights.forget(&check.channel);
+        drop(interest);
+        tracing::warn!(
+            channel = %check.channel, position = %read.position,
+            "a history has gone back behind what was heard of it: its subscribers are told to begin anew"
+        );
+    }
+    (delivered, repaired)
+}
+
 /// Reads some histories. Puts those that Redis refuses into `refused`. Says whether the functions were unknown: if they
 /// were so to the batch before, too, loading them does not help, and what needs them has to wait.
 async fn batch(
@@ -81,7 +98,7 @@ async fn batch(
         let reason = match answer {
             Ok(answer) => match read::parse(shared, &check.channel, answer) {
                 Some(read) => {
-                    let (delivered, repaired) = shared.interest().checked(&check, &read);
+                    let (delivered, repaired) = apply(shared, &check, &read);
                     let tally = &shared.tally;
                     tally.verified.add(1);
                     tally.repairs.add(u64::from(repaired.publications > 0));

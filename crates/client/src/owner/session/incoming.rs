@@ -152,6 +152,8 @@ impl Session<'_> {
             self.owner.outbox.put(Event::Joined { channel, user: join.user, info: join.info }).await;
         } else if let Some(leave) = push.leave {
             self.owner.outbox.put(Event::Left { channel, user: leave.user }).await;
+        } else if let Some(place) = push.position {
+            self.owner.subscriptions.reached(&channel, place.position());
         } else if let Some(end) = push.unsubscribed {
             let next = self.owner.subscriptions.ended(&channel, end, unix_milliseconds(), self.complete_until);
             self.follow(&channel, next).await?;

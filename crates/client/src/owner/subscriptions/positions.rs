@@ -23,6 +23,13 @@ impl Subscriptions {
         }
     }
 
+    /// The channel has come as far as `position`, without anything for the user.
+    pub(in crate::owner) fn reached(&mut self, channel: &str, position: Option<Position>) {
+        if let Some(subscription) = self.channels.get_mut(channel) {
+            subscription.reach(position);
+        }
+    }
+
     /// The node tells a gap: what is to be told of it.
     pub(in crate::owner) fn gap_heard(&mut self, channel: &str, gap: wire::Gap, now: u64) -> Vec<Event> {
         let position = gap.position();
@@ -40,6 +47,8 @@ impl Subscription {
     pub(super) fn stands(&mut self, channel: &str, standing: Standing) -> Vec<Event> {
         let Standing { recovered, position, publications, .. } = standing;
         let channel_name = || channel.to_owned();
+        // The node was not asked to recover a void position.
+        let recovered = if std::mem::take(&mut self.is_void) { Some(false) } else { recovered };
         let mut told = Vec::new();
         match (self.position, recovered, position) {
             (Some(since), Some(true), Some(position)) => {

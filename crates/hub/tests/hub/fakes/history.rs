@@ -97,6 +97,18 @@ impl FakeHistory {
         self.with(channel, |kept| drop(kept.entries.drain(..kept.entries.len().saturating_sub(keep))));
     }
 
+    /// The last are gone, and nobody but the broker's cursor has noticed: what the shards will be relayed.
+    pub(crate) fn go_back(&self, channel: &str, by: usize) -> Relayed {
+        let at = self.with(channel, |kept| {
+            let keep = kept.entries.len().saturating_sub(by);
+            kept.entries.truncate(keep);
+            let last = kept.entries.last().map(|routed| routed.publication.position.unwrap());
+            kept.at = last.unwrap_or(Position::start(kept.at.epoch));
+            kept.at
+        });
+        Relayed::Reset(name(channel), at)
+    }
+
     /// All that was relayed is gone, and a new epoch begins with the next publication.
     pub(crate) fn forget(&self, channel: &str) {
         self.with(channel, |kept| {

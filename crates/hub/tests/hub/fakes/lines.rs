@@ -33,7 +33,7 @@ impl Lines {
     }
 }
 
-fn subscribed(Subscribed { presence, position, recovered, publications }: &Subscribed) -> String {
+fn subscribed(Subscribed { presence, position, recovered, publications, .. }: &Subscribed) -> String {
     let mut line = match recovered {
         Some(true) => " recovered".to_owned(),
         Some(false) => " lost".to_owned(),
@@ -101,6 +101,7 @@ impl Encode for Lines {
                 let position = gap.position.map(|position| format!(" {} {position}", gap.reason.name()));
                 format!("{channel} gap {}..{}{}", gap.from, gap.to, position.unwrap_or_default())
             }
+            Outgoing::Push(channel, Push::Position(position)) => format!("{channel} at {position}"),
             Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
         };
         out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
