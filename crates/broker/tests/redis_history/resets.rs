@@ -5,7 +5,7 @@ use ullim_broker::{Broker, Outcome, RecoverRequest, Relayed};
 use ullim_protocol::position::Position;
 
 use super::node::{ROOMY, heard, join, node, publish, recover};
-use super::redis_server::RedisServer;
+use ullim_tests::redis::server::Server;
 use super::shard::Shard;
 use super::wait::name;
 
@@ -20,12 +20,12 @@ async fn reset(shard: &mut Shard) -> Position {
 }
 
 /// The channel as it is, to be restored.
-async fn dump(server: &RedisServer) -> Value {
+async fn dump(server: &Server) -> Value {
     let mut client = server.client().await.unwrap();
     redis::cmd("DUMP").arg(KEY).query_async(&mut client).await.unwrap()
 }
 
-async fn restore(server: &RedisServer, dumped: &Value) {
+async fn restore(server: &Server, dumped: &Value) {
     let Value::BulkString(dumped) = dumped else { panic!("no dump: {dumped:?}") };
     let mut client = server.client().await.unwrap();
     let mut command = redis::cmd("RESTORE");
@@ -34,7 +34,7 @@ async fn restore(server: &RedisServer, dumped: &Value) {
 }
 
 /// Until Redis' time has passed the millisecond of what was published before.
-async fn a_millisecond(server: &RedisServer) {
+async fn a_millisecond(server: &Server) {
     let mut client = server.client().await.unwrap();
     let mut first = None;
     loop {
@@ -48,7 +48,7 @@ async fn a_millisecond(server: &RedisServer) {
 
 #[tokio::test]
 async fn an_older_dump_that_is_restored_is_told_and_what_follows_is_heard() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -81,7 +81,7 @@ async fn an_older_dump_that_is_restored_is_told_and_what_follows_is_heard() {
 
 #[tokio::test]
 async fn it_is_told_also_if_more_is_published_at_once_than_was_lost() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     join(&mut shard, &broker, "orders:1").await;
@@ -111,7 +111,7 @@ async fn it_is_told_also_if_more_is_published_at_once_than_was_lost() {
 
 #[tokio::test]
 async fn an_epoch_that_nobody_opened_makes_the_channel_deaf_no_longer_than_to_the_next_publication() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
@@ -133,7 +133,7 @@ async fn an_epoch_that_nobody_opened_makes_the_channel_deaf_no_longer_than_to_th
 
 #[tokio::test]
 async fn a_quiet_channel_that_has_gone_back_while_the_link_was_down_is_told_when_it_is_back() {
-    let server = RedisServer::start().await;
+    let server = Server::running(&[]).await;
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     let start = join(&mut shard, &broker, "orders:1").await;
