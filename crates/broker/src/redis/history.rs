@@ -1,7 +1,7 @@
 //! Recoverable channels in Redis (`docs/redis.md`, "Recoverable channels"): what Redis runs for them, and a link that
 //! reads their histories. The link is rebuilt for ever.
 //!
-//! * `library`, `options`, `ullim_history.lua`: the functions that Redis runs for us, and what they know of namespaces
+//! * `library`, `options`, `*.lua`: the functions that Redis runs for us, and what they know of namespaces
 //! * `publish`: publications on their way, over the command link
 //! * `read`: histories, as Redis answers them
 //! * `verify`: compares what the shards have heard with the histories

@@ -15,10 +15,19 @@ use crate::redis::commands::Commands;
 use crate::redis::presence::calls::{self, Broken, Refusal};
 use crate::tally::Seldom;
 
-const SOURCE: &str = include_str!("ullim_history.lua");
+/// What stands behind the head: each file uses those before it.
+const SOURCE: &str = concat!(
+    include_str!("epochs.lua"),
+    "\n",
+    include_str!("options.lua"),
+    "\n",
+    include_str!("publish.lua"),
+    "\n",
+    include_str!("read.lua")
+);
 
 /// The revision in the source.
-const REVISION: u64 = 1;
+const REVISION: u64 = 2;
 
 /// How often it is told that masters lack the functions, while they are the same ones.
 const TELL_EACH: Duration = Duration::from_secs(60);
