@@ -126,7 +126,7 @@ impl View {
 }
 
 /// What `ullim_history_revision` says.
-type Revision = (u64, String, String, u64, String);
+pub(super) type Revision = (u64, String, String, u64, String);
 
 /// Makes sure that Redis has these functions, or newer ones, and that we may use them; in a Cluster, every master that
 /// can be reached. Says whether one has another history of data than it had when this was last looked at.
