@@ -15,8 +15,9 @@ local REVISION = 2
 -- What every number stays below.
 local MAX_NUMBER = 9007199254740992
 
--- How many channels a generation of what is remembered holds; there are two.
-local GENERATION = 8192
+-- How many channels a generation of what is remembered holds; there are two. Each costs every call a little: Redis has
+-- Lua collect its garbage at a fixed pace, so that a larger heap is walked through for longer.
+local GENERATION = 512
 
 local function fail(message)
   error({ err = message })
@@ -33,42 +34,65 @@ local time_text, time_field = '', ''
 -- The greatest epoch that was opened here.
 local issued = 0
 
--- What is remembered of a channel, by these indices: its options and rule; its open epoch and that one's group; how far
--- it was when it was last seen (nil: not known); whether the group knows no entry of it, and what it knows instead: the
--- cut; the epoch's part of an envelope.
-local SETTINGS, RULE, EPOCH, GROUP, OFFSET, IS_FIRST, CUT, FIELD = 1, 2, 3, 4, 5, 6, 7, 8
+-- What is remembered of channels with publications in their open epoch, by key: the epoch's group, the last offset, and
+-- what holds. It is a cache: before use it is compared with the stream, and XADD refuses a position that is not a new
+-- one. It holds for one replication id.
+local groups, offsets, rule_of = {}, {}, {}
+local old_groups, old_offsets, old_rule_of = {}, {}, {}
+local remembered, is_full = 0, false
 
--- It is a cache: before use it is compared with the stream, and XADD refuses a position that is not a new one. It holds
--- for one replication id.
-local young, old, remembered = {}, {}, 0
+-- Which of many it is: whatever comes round at regular intervals would always hit the same channels.
+local dice = 1
 
-local function remember(key, state)
-  if not young[key] then
+local function one_in(number)
+  dice = dice * 16807 % 2147483647
+  return dice % number == 0
+end
+
+-- The epoch stands in the group's name, at the same place until the year 2286.
+local function epoch_in(group)
+  return string.sub(group, 3, 18)
+end
+
+local function keep(key, group, offset, rule)
+  if not groups[key] then
     if remembered >= GENERATION then
-      young, old, remembered = {}, young, 0
+      old_groups, old_offsets, old_rule_of = groups, offsets, rule_of
+      groups, offsets, rule_of = {}, {}, {}
+      remembered, is_full = 0, true
     end
     remembered = remembered + 1
   end
-  young[key] = state
+  groups[key], offsets[key], rule_of[key] = group, offset, rule
+end
+
+-- Of those for which there is no room only some take others' places: it would be in vain if there are very many.
+local function remember(key, epoch, group, offset, rule)
+  if #epoch == 16 and offset > 0 and (not is_full or one_in(8)) then
+    keep(key, group, offset, rule)
+  end
 end
 
 local function forget(key)
-  old[key] = nil
-  if young[key] then
-    young[key] = nil
-    remembered = remembered - 1
-  end
+  groups[key], old_groups[key] = nil, nil
+end
+
+local function forget_all()
+  groups, offsets, rule_of = {}, {}, {}
+  old_groups, old_offsets, old_rule_of = {}, {}, {}
+  remembered, is_full = 0, false
 end
 
 local function recall(key)
-  local state = young[key]
-  if not state then
-    state = old[key]
-    if state then
-      remember(key, state)
+  local group = groups[key]
+  if not group then
+    group = old_groups[key]
+    if not group then
+      return nil
     end
+    keep(key, group, old_offsets[key], old_rule_of[key])
   end
-  return state
+  return group, offsets[key], rule_of[key]
 end
 
 -- Milliseconds and microseconds. Fails if this is not the master.
@@ -81,7 +105,7 @@ local function now()
     local id = string.match(info, 'master_replid:(%w+)') or ''
     is_master = string.find(info, 'role:master', 1, true) ~= nil
     if id ~= replication or not is_master then
-      young, old, remembered = {}, {}, 0
+      forget_all()
     end
     asked_at, replication, time_text = millis, id, text(millis)
     time_field = '\2\0\8' .. struct.pack('>I8', millis)
@@ -118,7 +142,7 @@ local function is_name(name)
     or string.find(string.gsub(name, '%%%x%x', ''), '%%')) and is_utf8(name)
 end
 
--- What holds for the channel of a key: its options, and those of its namespace.
+-- What holds for the channel of a key, by its namespace: how many are kept, for how long, and which command publishes.
 local function rules(key)
   local prefix, name = string.match(key, '^([^{}]+):{([^{}]*)}$')
   if not prefix then
@@ -137,7 +161,8 @@ local function rules(key)
   if not rule then
     fail('ERR the namespace ' .. namespace .. ' is not recoverable: use ' .. options.publish)
   end
-  return options, rule
+  rule[3] = options.publish
+  return rule
 end
 
 local function need(command, ...)
@@ -154,37 +179,45 @@ local function refuse(key, answer)
   error(answer)
 end
 
--- The open epoch of a stream: what is remembered of a channel, but for how far it is. Then the replication id under which
--- it was opened, and the names of all groups that are ours; of no groups if there is no stream.
+-- The epoch in a group's name, and the replication id under which it was opened; nil if the group is not ours. Nobody has
+-- opened one that is beyond all numbers.
+local function epoch_of(name)
+  local epoch, under = string.match(name, '^u:(%d+):(%w*)$')
+  if epoch and #epoch <= 16 and tonumber(epoch) < MAX_NUMBER then
+    return epoch, under
+  end
+end
+
+-- The open epoch of a stream: its text, its group, the last id that the group knows, and the replication id under which
+-- it was opened. Then all groups; nil if there is no stream.
 local function open_epoch(key)
-  local groups = redis.pcall('XINFO', 'GROUPS', key)
-  if groups.err then
-    if string.find(groups.err, 'no such key', 1, true) then
+  local found = redis.pcall('XINFO', 'GROUPS', key)
+  if found.err then
+    if string.find(found.err, 'no such key', 1, true) then
       return nil
     end
     need('xinfo', 'groups', key)
-    refuse(key, groups)
+    refuse(key, found)
   end
-  local epoch, under, group
-  local names = {}
-  for i = 1, #groups do
-    local name = groups[i][2]
-    local digits, id = string.match(name, '^u:(%d+):(%w*)$')
-    -- Nobody has opened one that is beyond all numbers.
-    if digits and #digits <= 16 and tonumber(digits) < MAX_NUMBER then
-      names[#names + 1] = name
-      if not epoch or tonumber(digits) > tonumber(epoch) then
-        epoch, under, group = digits, id, groups[i]
-      end
+  local epoch, group, under
+  for i = 1, #found do
+    local text, id = epoch_of(found[i][2])
+    if text and (not epoch or tonumber(text) > tonumber(epoch)) then
+      epoch, group, under = text, found[i], id
     end
   end
-  if not epoch then
-    return nil, nil, names
+  if epoch then
+    return epoch, group[2], group[8], under, found
   end
-  local last = group[8]
-  -- The group knows no id of its own epoch until the first entry.
-  local is_first = string.sub(last, 1, #epoch + 1) ~= epoch .. '-'
-  return { nil, nil, epoch, group[2], nil, is_first, last }, under, names
+  return nil, nil, nil, nil, found
+end
+
+-- Of an epoch and the last id that its group knows: whether the epoch has no entry yet, and then its cut.
+local function first_of(epoch, last)
+  if string.sub(last, 1, #epoch + 1) == epoch .. '-' then
+    return false
+  end
+  return true, last ~= '0-0' and last or nil
 end
 
 -- The last id that the stream has given; nil if there is no stream. Redis copies the first and the last entry.
@@ -204,15 +237,9 @@ local function last_id(key)
   end
 end
 
-local function complete(state, settings, rule)
-  state[SETTINGS], state[RULE] = settings, rule
-  state[FIELD] = '\134\0\16' .. struct.pack('>I8', tonumber(state[EPOCH]))
-  return state
-end
-
 -- Opens a new epoch behind the one that was open. Its cut is the last id; but if the epoch before had no entry, it is
 -- that epoch's cut: whoever stands there has missed nothing.
-local function open(key, settings, rule, micros, before, names)
+local function open(key, rule, micros, before, known, groups_there)
   need('xgroup', 'create', key, 'u', '$')
   need('xgroup', 'destroy', key, 'u')
   need('xsetid', key, '1-0')
@@ -230,64 +257,68 @@ local function open(key, settings, rule, micros, before, names)
   issued = epoch
   local digits = text(epoch)
   local cut = last or '0-0'
-  if before and before[IS_FIRST] and last == before[EPOCH] .. '-0' and before[CUT] ~= '0-0' then
-    cut = before[CUT]
+  if before and last == before .. '-0' then
+    local _, before_cut = first_of(before, known)
+    cut = before_cut or cut
   end
   local group = 'u:' .. digits .. ':' .. replication
   redis.call('XGROUP', 'CREATE', key, group, last and cut or '$', 'MKSTREAM')
   redis.call('XSETID', key, digits .. '-0')
-  for _, name in ipairs(names or {}) do
-    redis.call('XGROUP', 'DESTROY', key, name)
+  for _, old in ipairs(groups_there or {}) do
+    if epoch_of(old[2]) then
+      redis.call('XGROUP', 'DESTROY', key, old[2])
+    end
   end
   if not last then
     redis.call('PEXPIRE', key, rule[2])
   end
-  return complete({ nil, nil, digits, group, 0, true, cut }, settings, rule)
+  return digits, group, cut
 end
 
--- The open epoch; opens one if there is none, if what it was opened under is not what Redis has now, or if the stream has
--- had ids `beyond` it. Whether it is new.
-local function current(key, settings, rule, micros, beyond)
+-- The open epoch, its group, and the last id that this knows; opens one if there is none, if what it was opened under is
+-- not what Redis has now, or if the stream has had ids `beyond` it. Whether it is new.
+local function current(key, rule, micros, beyond)
   forget(key)
-  local state, under, names = open_epoch(key)
-  if state and not beyond and (under == replication or not FOLLOWS_REPLICATION) then
-    return complete(state, settings, rule), false
+  local epoch, group, known, under, all = open_epoch(key)
+  if epoch and not beyond and (under == replication or not FOLLOWS_REPLICATION) then
+    return epoch, group, known, false
   end
-  state = open(key, settings, rule, micros, state, names)
-  remember(key, state)
-  return state, true
+  epoch, group, known = open(key, rule, micros, epoch, known, all)
+  return epoch, group, known, true
 end
 
 -- Whether the stream still has the epoch that is remembered.
-local function stands(key, state)
-  return not redis.pcall('XINFO', 'CONSUMERS', key, state[GROUP]).err
+local function stands(key, group)
+  return not redis.pcall('XINFO', 'CONSUMERS', key, group).err
 end
 
--- Where the channel stands: its epoch, with the offset.
+-- Whether a stream has nothing behind a position. To ask that copies no entry.
+local function is_last(key, epoch, offset)
+  return #redis.call('XRANGE', key, '(' .. epoch .. '-' .. text(offset), '+', 'COUNT', 1) == 0
+end
+
+-- Where the channel stands: its epoch, as text, and the offset; the epoch's cut if it has no entry yet.
 local function standing(key, micros)
-  local state = recall(key)
-  -- Nothing has come behind what is remembered: to ask that copies no entry.
-  if state and stands(key, state) then
-    local behind = '(' .. state[EPOCH] .. '-' .. text(state[OFFSET])
-    if #redis.call('XRANGE', key, behind, '+', 'COUNT', 1) == 0 then
-      return state
-    end
+  local group, offset = recall(key)
+  if group and stands(key, group) and is_last(key, epoch_in(group), offset) then
+    return epoch_in(group), offset
   end
-  local settings, rule = rules(key)
-  local is_new
-  state, is_new = current(key, settings, rule, micros)
-  if not is_new then
-    local epoch, offset = string.match(last_id(key), '^(%d+)-(%d+)$')
-    if epoch == state[EPOCH] then
-      state[OFFSET] = tonumber(offset)
-    elseif tonumber(epoch) > tonumber(state[EPOCH]) then
-      return (current(key, settings, rule, micros, true))
-    else
-      state[OFFSET] = 0
-    end
-    if state[IS_FIRST] == (state[OFFSET] == 0) then
-      remember(key, state)
-    end
+  local rule = rules(key)
+  local epoch, known, is_new
+  epoch, group, known, is_new = current(key, rule, micros)
+  local is_first, cut = first_of(epoch, known)
+  if is_new or (is_first and is_last(key, epoch, 0)) then
+    return epoch, 0, cut
   end
-  return state
+  local of, number = string.match(last_id(key), '^(%d+)-(%d+)$')
+  if tonumber(of) > tonumber(epoch) then
+    local later, _, behind = current(key, rule, micros, true)
+    return later, 0, select(2, first_of(later, behind))
+  end
+  -- It cannot be before its epoch, unless by hand.
+  offset = of == epoch and tonumber(number) or 0
+  if not is_first then
+    remember(key, epoch, group, offset, rule)
+  end
+  return epoch, offset
 end

@@ -11,9 +11,6 @@ local SLACK = 60000
 -- With one of so many ids, about twice as many are looked at, and those forgotten that are old enough.
 local FORGET_EACH = 16
 
--- Which ones that are: what comes round at regular intervals would always hit the same channels.
-local dice = 1
-
 -- Ids that are known, in the hash `ids`: i:<id> is '<time> <position>', and so is ~i:<id> for a node's own; #e is when the
 -- hash ends, and #c how far the looking has come. Returns the position, or when the hash ends.
 local function known(ids, name, millis, keep)
@@ -30,7 +27,7 @@ end
 -- Looks at some, and forgets those that are too old. Times compare as texts: they all have 13 digits. What has none is
 -- nothing of ours, or of an earlier revision.
 local function forget_ids(ids, millis)
-  local cursor = redis.call('HGET', ids, '#c') or '0'
+  local cursor = redis.call('HMGET', ids, '#c')[1] or '0'
   if not string.find(cursor, '^%d+$') then
     cursor = '0'
   end
@@ -59,8 +56,7 @@ local function remember_id(ids, name, millis, position, ends)
     redis.call('HSET', ids, name, value, '#e', text(millis + KNOWN + SLACK))
     redis.call('PEXPIRE', ids, KNOWN + SLACK)
   end
-  dice = dice * 16807 % 2147483647
-  if dice % FORGET_EACH == 0 then
+  if one_in(FORGET_EACH) then
     forget_ids(ids, millis)
   end
 end
@@ -69,6 +65,8 @@ local function answer(position)
   local epoch, offset = string.match(position, '^(%d+)-(%d+)$')
   return { epoch, tonumber(offset) }
 end
+
+local NONE = {}
 
 -- The fields of an entry.
 local function fields_of(data, options, cut)
@@ -86,8 +84,8 @@ local function fields_of(data, options, cut)
   return fields
 end
 
--- Appends an entry at a position, or at the next one of an epoch. Returns where it stands; nil if the stream has had that
--- position, or a later one, already. It is the first write: if it fails nothing is done.
+-- Appends an entry at a position, or at the next one of an epoch. Returns its position; nil if the stream has had that
+-- one, or a later one, already. It is the first write: if it fails nothing is done.
 local function append(key, rule, position, data, fields)
   local added
   if fields then
@@ -103,24 +101,24 @@ local function append(key, rule, position, data, fields)
   end
 end
 
--- Appends an entry to an epoch of which nothing is remembered. Returns the epoch, and the cut if it is its first entry.
-local function append_anew(key, settings, rule, micros, data, options)
+-- Appends an entry to a channel of which nothing is remembered. Returns the epoch as text, the offset, and the cut if it
+-- is the epoch's first entry.
+local function append_anew(key, rule, micros, data, options)
   for attempt = 1, 2 do
-    local state, is_new = current(key, settings, rule, micros, attempt == 2)
-    local cut = state[IS_FIRST] and state[CUT] ~= '0-0' and state[CUT] or nil
-    if state[IS_FIRST] then
+    local epoch, group, known_last = current(key, rule, micros, attempt == 2)
+    local is_first, cut = first_of(epoch, known_last)
+    if is_first then
       need('xgroup', 'setid', key, 'u', '1-1')
     end
-    local epoch = state[EPOCH]
-    local position = append(key, rule, epoch .. '-*', data, fields_of(data, options, cut))
+    local is_plain = not (cut or options.type or options.headers or options.exclude)
+    local position = append(key, rule, epoch .. '-*', data, not is_plain and fields_of(data, options, cut))
     if position then
-      state[OFFSET] = tonumber(string.sub(position, #epoch + 2))
-      if state[IS_FIRST] then
-        redis.call('XGROUP', 'SETID', key, state[GROUP], position)
-        state[IS_FIRST], state[CUT] = false, position
+      local offset = tonumber(string.sub(position, #epoch + 2))
+      if is_first then
+        redis.call('XGROUP', 'SETID', key, group, position)
       end
-      remember(key, state)
-      return state, position, cut
+      remember(key, epoch, group, offset, rule)
+      return epoch, offset, cut
     end
     -- Somebody has given the stream an id behind the epoch: it needs another.
   end
@@ -134,26 +132,22 @@ local function publish(keys, args)
     fail('ERR needed are a key and a payload')
   end
   local millis, micros = now()
-  local state = recall(key)
-  local settings, rule
-  if state then
-    settings, rule = state[SETTINGS], state[RULE]
-  else
-    settings, rule = rules(key)
+  local group, last, rule = recall(key)
+  if not group then
+    rule = rules(key)
   end
-  local options = #args > 1 and options_of(args) or {}
+  local options = #args > 1 and options_of(args) or NONE
   local id = options.id or options.attempt
   if id and ids ~= key .. ':ids' then
     fail('ERR with an id the second key must be ' .. key .. ':ids')
   end
   need('xadd', key, '1-1', 'a', 'b')
   need('pexpire', key, '1')
-  need(settings.publish, key, '')
+  need(rule[3], key, '')
   local name, ends
   if id then
     need('hset', ids, 'a', 'b')
     need('hdel', ids, 'a')
-    need('hget', ids, 'a')
     need('hscan', ids, '0')
     need('pexpire', ids, '1')
     local first
@@ -163,18 +157,19 @@ local function publish(keys, args)
       return answer(first)
     end
   end
-  local offset, position, cut
+  local epoch, offset, cut
   -- The next position is known, and refused if the stream has had it.
-  if state and state[OFFSET] > 0 and stands(key, state) then
-    offset = state[OFFSET] + 1
-    position = append(key, rule, state[EPOCH] .. '-' .. text(offset), data,
-      (options.type or options.headers or options.exclude) and fields_of(data, options))
+  if group and stands(key, group) then
+    epoch, offset = epoch_in(group), last + 1
+    local is_plain = not (options.type or options.headers or options.exclude)
+    if append(key, rule, epoch .. '-' .. text(offset), data, not is_plain and fields_of(data, options)) then
+      offsets[key] = offset
+    else
+      epoch = nil
+    end
   end
-  if position then
-    state[OFFSET] = offset
-  else
-    state, position, cut = append_anew(key, settings, rule, micros, data, options)
-    offset = state[OFFSET]
+  if not epoch then
+    epoch, offset, cut = append_anew(key, rule, micros, data, options)
   end
   redis.call('PEXPIRE', key, rule[2])
   local envelope = HEAD
@@ -191,9 +186,10 @@ local function publish(keys, args)
     local cut_epoch, cut_offset = string.match(cut, '^(%d+)-(%d+)$')
     envelope = envelope .. field(135, struct.pack('>I8I8', tonumber(cut_epoch), tonumber(cut_offset)))
   end
-  redis.call(settings.publish, key, envelope .. time_field .. state[FIELD] .. struct.pack('>I8B', offset, 0) .. data)
+  redis.call(rule[3], key,
+    envelope .. time_field .. struct.pack('>BI2I8I8B', 134, 16, tonumber(epoch), offset, 0) .. data)
   if id then
-    remember_id(ids, name, millis, position, ends)
+    remember_id(ids, name, millis, epoch .. '-' .. text(offset), ends)
   end
-  return { state[EPOCH], offset }
+  return { epoch, offset }
 end

@@ -6,8 +6,8 @@ local STEP = 16
 -- KEYS: the channel's. Returns epoch and offset.
 local function position(keys)
   local _, micros = now()
-  local state = standing(keys[1], micros)
-  return { state[EPOCH], state[OFFSET] }
+  local epoch, offset = standing(keys[1], micros)
+  return { epoch, offset }
 end
 
 -- Entries from `from` on, to `to`, at most `limit`, and no more than fit into `bytes`, but for the first. How many bytes
@@ -58,23 +58,22 @@ local function read(keys, args)
   if since ~= '' and not string.find(since or '', '^%d+%-%d+$') then
     fail('ERR a position is <epoch>-<offset>')
   end
-  local state = standing(key, micros)
-  local last = state[EPOCH] .. '-' .. text(state[OFFSET])
-  local cut = state[IS_FIRST] and state[CUT] ~= '0-0' and state[CUT] or ''
+  local epoch, offset, cut = standing(key, micros)
+  local last = epoch .. '-' .. text(offset)
   local entries, more = {}, 0
   if limit > 0 and is_reverse then
     entries, more = range(key, 'XREVRANGE', since ~= '' and '(' .. since or '+', '-', limit, bytes, args[5] == 'all')
   elseif limit > 0 and since ~= last then
     entries, more = range(key, 'XRANGE', since ~= '' and '(' .. since or '-', '+', limit, bytes, args[5] == 'all')
   end
-  local is_older = since ~= '' and not is_reverse and string.sub(since, 1, #state[EPOCH] + 1) ~= state[EPOCH] .. '-'
-  return { last, cut, entries, more, text(millis), is_older and time_of(key, since) or '' }
+  local is_older = since ~= '' and not is_reverse and string.sub(since, 1, #epoch + 1) ~= epoch .. '-'
+  return { last, cut or '', entries, more, text(millis), is_older and time_of(key, since) or '' }
 end
 
 -- What the functions call, and with what behind the key.
 local RIGHTS = {
   { 'xadd', '1-1', 'a', 'b' }, { 'xrange', '-', '+' }, { 'xrevrange', '+', '-' }, { 'xsetid', '1-0' },
-  { 'pexpire', '1' }, { 'hget', 'a' }, { 'hmget', 'a' }, { 'hset', 'a', 'b' }, { 'hdel', 'a' }, { 'hscan', '0' }
+  { 'pexpire', '1' }, { 'hmget', 'a' }, { 'hset', 'a', 'b' }, { 'hdel', 'a' }, { 'hscan', '0' }
 }
 
 local function missing(key, publish_command)
