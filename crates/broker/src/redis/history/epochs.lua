@@ -66,9 +66,10 @@ local function keep(key, group, offset, rule)
   groups[key], offsets[key], rule_of[key] = group, offset, rule
 end
 
--- Of those for which there is no room only some take others' places: it would be in vain if there are very many.
+-- Of those for which there is no room only a few take others' places: with very many channels it would be in vain, and
+-- make garbage.
 local function remember(key, epoch, group, offset, rule)
-  if #epoch == 16 and offset > 0 and (not is_full or one_in(8)) then
+  if #epoch == 16 and offset > 0 and (not is_full or one_in(64)) then
     keep(key, group, offset, rule)
   end
 end
