@@ -37,4 +37,8 @@ async fn what_was_missed_while_sub_was_away_is_printed_when_it_comes_back() {
 
     let history = cli.ok(&["history", "orders:7", "--reverse", "--limit", "2", "--url", url]);
     assert_eq!(history, "orders:7 #3 {\"n\":3}\norders:7 #2 {\"n\":2}\n");
+
+    // Through Redis as well, though nobody has given it the nodes' configuration.
+    let printed = cli.ok(&["pub", "--redis", &redis.url(), "orders:7", r#"{"n":4}"#]);
+    assert!(printed.trim_end().ends_with("-4"), "{printed}");
 }

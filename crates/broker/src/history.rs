@@ -76,7 +76,8 @@ pub const MAX_PART_BYTES: usize = 1 << 20;
 pub struct HistoryPart {
     /// Where the channel stands.
     pub position: Position,
-    /// In the order that was asked for. What cannot be decoded is left out, and counted.
+    /// In the order that was asked for. What cannot be decoded is left out, and counted. Empty only if there is nothing
+    /// more: else the last one is where to go on.
     pub publications: Vec<Arc<Routed>>,
     /// Whether there is more behind them, in that order.
     pub more: bool,

@@ -8,6 +8,8 @@
 mod cursor;
 #[path = "redis_history/epochs.rs"]
 mod epochs;
+#[path = "redis_history/foreign.rs"]
+mod foreign;
 #[path = "redis_history/functions.rs"]
 mod functions;
 #[path = "redis_history/node.rs"]

@@ -135,10 +135,11 @@ pub(crate) struct PubArgs {
     /// JSON if it is valid JSON, else text; "-" publishes each line of stdin
     #[arg(allow_hyphen_values = true)]
     pub(crate) data: String,
-    /// Publish through this Redis, as a backend would, rather than as a client. On recoverable channels give --config too
+    /// Publish through this Redis, as a backend would, rather than as a client
     #[arg(long, value_name = "URL", conflicts_with_all = ["url", "token", "ca"])]
     pub(crate) redis: Option<String>,
-    /// The nodes' configuration, which says which namespaces are recoverable
+    /// The nodes' configuration: which namespaces are recoverable, and what payloads are. Without it the nodes have told
+    /// Redis the former
     #[arg(long, value_name = "FILE", requires = "redis")]
     pub(crate) config: Option<PathBuf>,
     /// On a recoverable channel: publish this once, however often it is tried within five minutes

@@ -1,14 +1,16 @@
 //! Recoverable channels in Redis (`docs/redis.md`, "Recoverable channels"): what Redis runs for them, and a link that
 //! reads their histories. The link is rebuilt for ever.
 //!
-//! * `library`, `options`, `ullim_history.lua`: the functions that Redis runs for us, and what they know of namespaces
+//! * `library`, `options`, `*.lua`: the functions that Redis runs for us, and what they know of namespaces
 //! * `publish`: publications on their way, over the command link
 //! * `read`: histories, as Redis answers them
 //! * `verify`: compares what the shards have heard with the histories
 //! * `recover`, `range`: what was published behind a position
+//! * `loaded`: what other nodes have loaded, for whoever publishes without their configuration
 //! * `part`: a part of a history, for whoever wants to look
 
 pub(super) mod library;
+mod loaded;
 mod options;
 mod part;
 pub(super) mod publish;
@@ -40,6 +42,9 @@ use recover::Flights;
 /// The most histories that are read at once for those who ask.
 const READS: usize = 16;
 
+/// The most that is read at once for them, in KiB: so much the link can be busy with.
+const KIB_AT_ONCE: u32 = 32 << 10;
+
 /// How often channels of which nothing is heard are compared with their histories.
 const QUIET_ROUND: Duration = Duration::from_secs(30);
 
@@ -56,6 +61,8 @@ pub(super) struct Histories {
     pub(super) wanted: Arc<Notify>,
     flights: Flights,
     reads: Semaphore,
+    /// KiB that may be on their way.
+    room: Semaphore,
     standing: Standing,
 }
 
@@ -67,6 +74,7 @@ impl Histories {
             wanted: Arc::default(),
             flights: Flights::new(),
             reads: Semaphore::new(READS),
+            room: Semaphore::new(KIB_AT_ONCE as usize),
             standing: Standing::new("history"),
         }
     }

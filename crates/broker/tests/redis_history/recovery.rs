@@ -5,14 +5,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use ullim_broker::{History, HistoryError, HistoryPart, HistoryRequest, Outcome, RecoverRequest};
+use ullim_broker::redis::RedisBroker;
+use ullim_broker::{
+    Broker as _, ChannelRules, History, HistoryError, HistoryPart, HistoryRequest, HistoryRule, Outcome,
+    RecoverRequest, Status,
+};
 use ullim_protocol::position::Position;
+use ullim_tests::redis::server::Server;
 
 use super::node::{ROOMY, answer, heard, join, node, node_at, publish, recover, rules};
 use super::server_calls::calls_of;
 use super::shard::Shard;
-use super::wait::name;
-use ullim_tests::redis::server::Server;
+use super::wait::{name, until};
 
 fn from(since: Position, reached: Position, limit: usize) -> RecoverRequest {
     RecoverRequest { channel: name("orders:1"), since, reached, limit }
@@ -120,6 +124,70 @@ async fn a_history_is_read_in_parts_both_ways() {
 fn offsets(part: HistoryPart) -> (Vec<u64>, bool) {
     let offset = |routed: &Arc<ullim_broker::Routed>| routed.publication.position.unwrap().offset;
     (part.publications.iter().map(offset).collect(), part.more)
+}
+
+#[tokio::test]
+async fn a_history_is_paged_over_what_cannot_be_decoded() {
+    let server = Server::running(&[]).await;
+    let broker = node(&server).await;
+    let at = publish(&broker, "orders:1", "first").await.unwrap();
+    let broken = async |times| {
+        for _ in 0..times {
+            let call = ["FCALL", "ullim_publish", "1", "ullim:{orders:1}", "{", "type", "json"];
+            let _: (String, u64) = server.run(&call).await;
+        }
+    };
+    broken(100).await;
+    for text in ["102", "103", "104"] {
+        publish(&broker, "orders:1", text).await.unwrap();
+    }
+    broken(10).await;
+    let part = async |since: Option<u64>, limit, reverse| {
+        let since = since.map(|offset| Position { offset, ..at });
+        let request = HistoryRequest { channel: name("orders:1"), since, limit, reverse };
+        offsets(answer(broker.history(request)).await.unwrap())
+    };
+    assert_eq!(part(None, 5, false).await, (vec![1], true));
+    assert_eq!(part(Some(1), 2, false).await, (vec![102, 103], true));
+    assert_eq!(part(Some(103), 2, false).await, (vec![104], true));
+    assert_eq!(part(Some(104), 2, false).await, (vec![], false));
+    assert_eq!(part(None, 1, true).await, (vec![104], true));
+    assert_eq!(part(Some(102), 3, true).await, (vec![1], false));
+}
+
+#[tokio::test]
+async fn many_who_read_large_entries_at_once_are_answered_over_a_link_that_stands() {
+    let server = Server::running(&[]).await;
+    let mut config = super::node::config(server.url());
+    config.redis.command_timeout = Duration::from_secs(30);
+    let broker = RedisBroker::start(&config, rules(1000, Duration::from_secs(3600))).unwrap();
+    until("up", || broker.status() == Status::Up).await;
+    let large = "x".repeat(6 << 20);
+    let first = publish(&broker, "orders:1", &large).await.unwrap();
+    let last = publish(&broker, "orders:1", "small").await.unwrap();
+    let request = HistoryRequest { channel: name("orders:1"), since: None, limit: 10, reverse: false };
+    let parts = join_all((0..40).map(|_| answer(broker.history(request.clone())))).await;
+    for part in parts {
+        let part = part.unwrap();
+        assert!(part.publications[0].publication.data.bytes().len() == large.len() && part.position == last);
+        assert_eq!(offsets(part), (vec![1], true));
+    }
+    let recovery = recover(&broker, from(Position { offset: 0, ..first }, last, 10)).await.unwrap();
+    assert_eq!((recovery.outcome, recovery.publications.len()), (Outcome::Whole, 2));
+    assert_eq!(broker.counters().history_errors, 0);
+}
+
+#[tokio::test]
+async fn who_knows_no_configuration_learns_which_namespaces_are_recoverable() {
+    let server = Server::running(&[]).await;
+    let start = |rules| RedisBroker::start(&super::node::config(server.url()), rules).unwrap();
+    let without = start(ChannelRules::default());
+    assert_eq!(without.loaded_rules().await.unwrap().recoverable().count(), 0);
+    let broker = node(&server).await;
+    publish(&broker, "orders:1", "x").await.unwrap();
+    let learnt = without.loaded_rules().await.unwrap();
+    let rule = HistoryRule { size: 1000, ttl: Duration::from_secs(3600) };
+    assert_eq!(learnt.recoverable().collect::<Vec<_>>(), [("orders", rule)]);
 }
 
 #[tokio::test]

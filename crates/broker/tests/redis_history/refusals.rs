@@ -44,6 +44,29 @@ async fn every_option_that_is_wrong_is_refused_with_a_reason() {
     for (key, reason) in [("orders:1", "must be"), ("ullim:{chat:1}", "use PUBLISH"), ("other:{orders:1}", "prefix")] {
         assert!(refusal(&server, &["FCALL", "ullim_publish", "1", key, "b"]).await.contains(reason), "{key}");
     }
+    let long = format!("orders:{}", "x".repeat(249));
+    for name in [
+        "orders:a*",
+        "orders:a?",
+        "orders:[a",
+        "orders:]",
+        "orders:\\",
+        "orders:%4",
+        "orders:%zz",
+        "$orders:a",
+        "",
+        &long,
+    ] {
+        for control in ["", "\u{1}", "\u{7f}", "\u{85}"] {
+            let key = format!("ullim:{{{name}{control}}}");
+            let said = refusal(&server, &["FCALL", "ullim_publish", "1", &key, "b"]).await;
+            assert!(said.contains("names no channel"), "{key:?}: {said}");
+        }
+    }
+    for name in ["orders:a b", "orders:%41", "orders:\u{fc}\u{1F980}", "orders:", "orders:a:b/c@d", &long[..255]] {
+        let key = format!("ullim:{{{name}}}");
+        let _: (String, u64) = server.run(&["FCALL", "ullim_publish", "1", &key, "b"]).await;
+    }
     let all = ["type", "text", "headers", "{}", "exclude", "AAECAwQFBgcICQoLDA0ODw"];
     let _: (String, u64) = server.run(&[&["FCALL", "ullim_publish", "1", KEY, "b"], &all[..]].concat()).await;
     assert_eq!(publish(&broker, "orders:1", "c").await.unwrap(), first.next().next());
@@ -78,7 +101,7 @@ async fn without_a_right_nothing_is_half_done() {
     let broker = node(&server).await;
     publish(&broker, "orders:1", "a").await.unwrap();
     drop(broker);
-    let rights = ["xadd", "publish", "pexpire", "xinfo", "time", "hset", "hdel", "hmget", "xgroup", "xsetid"];
+    let rights = ["xadd", "publish", "pexpire", "xinfo", "time", "hset", "hdel", "hmget", "hscan", "xgroup", "xsetid"];
     for right in rights {
         let user = ["ACL", "SETUSER", "u", "reset", "on", ">p", "~*", "&*", "+@all", &format!("-{right}")];
         let _: String = server.run(&user).await;

@@ -5,9 +5,9 @@ use ullim_broker::{Broker, Outcome, RecoverRequest, Relayed};
 use ullim_protocol::position::Position;
 
 use super::node::{ROOMY, heard, join, node, publish, recover};
-use ullim_tests::redis::server::Server;
 use super::shard::Shard;
 use super::wait::name;
+use ullim_tests::redis::server::Server;
 
 const KEY: &str = "ullim:{orders:1}";
 

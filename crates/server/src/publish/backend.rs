@@ -25,26 +25,26 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct Backend(Arc<RedisBroker>);
 
 impl Backend {
-    /// `file` is the nodes' configuration. Without it all channels are taken for live ones.
+    /// `file` is the nodes' configuration. Without it the nodes have told Redis which namespaces are recoverable.
     pub(super) async fn connect(url: String, prefix: String, file: Option<PathBuf>) -> Result<Self, Failure> {
-        let rules = match file {
-            Some(_) => {
-                let loaded = configuration::load(&cli::file_and_environment(file, Vec::new()))?;
-                loaded.settings.namespaces.channel_rules()
-            }
-            None => ChannelRules::default(),
-        };
         let redis = RedisConfig { url, prefix, ..RedisConfig::default() };
         let config = Config { kind: Kind::Redis, redis, ..Config::default() };
-        let broker = RedisBroker::start(&config, rules).map_err(Failure::usage)?;
-        let up = async {
-            while broker.status() != Status::Up {
-                tokio::time::sleep(POLL_INTERVAL).await;
+        if file.is_some() {
+            let loaded = configuration::load(&cli::file_and_environment(file, Vec::new()))?;
+            return start(&config, loaded.settings.namespaces.channel_rules()).await.map(Self);
+        }
+        let broker = start(&config, ChannelRules::default()).await?;
+        match broker.loaded_rules().await {
+            Ok(rules) if rules.recoverable().next().is_some() => {
+                broker.stop().await;
+                start(&config, rules).await.map(Self)
             }
-        };
-        let in_time = tokio::time::timeout(CONNECT_TIMEOUT, up).await;
-        in_time.map_err(|_| Failure::Runtime(anyhow!("Redis was not reached in {} s", CONNECT_TIMEOUT.as_secs())))?;
-        Ok(Self(broker))
+            Ok(_) => Ok(Self(broker)),
+            Err(error) => {
+                eprintln!("ullim: all channels are taken for live ones, as Redis does not say which are not: {error}");
+                Ok(Self(broker))
+            }
+        }
     }
 
     pub(super) async fn publish(
@@ -59,4 +59,16 @@ impl Backend {
             Answer::Pending(later) => later.await?,
         })
     }
+}
+
+async fn start(config: &Config, rules: ChannelRules) -> Result<Arc<RedisBroker>, Failure> {
+    let broker = RedisBroker::start(config, rules).map_err(Failure::usage)?;
+    let up = async {
+        while broker.status() != Status::Up {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    };
+    let in_time = tokio::time::timeout(CONNECT_TIMEOUT, up).await;
+    in_time.map_err(|_| Failure::Runtime(anyhow!("Redis was not reached in {} s", CONNECT_TIMEOUT.as_secs())))?;
+    Ok(broker)
 }

@@ -15,10 +15,19 @@ use crate::redis::commands::Commands;
 use crate::redis::presence::calls::{self, Broken, Refusal};
 use crate::tally::Seldom;
 
-const SOURCE: &str = include_str!("ullim_history.lua");
+/// What stands behind the head: each file uses those before it.
+const SOURCE: &str = concat!(
+    include_str!("epochs.lua"),
+    "\n",
+    include_str!("options.lua"),
+    "\n",
+    include_str!("publish.lua"),
+    "\n",
+    include_str!("read.lua")
+);
 
 /// The revision in the source.
-const REVISION: u64 = 1;
+const REVISION: u64 = 2;
 
 /// How often it is told that masters lack the functions, while they are the same ones.
 const TELL_EACH: Duration = Duration::from_secs(60);
@@ -117,7 +126,7 @@ impl View {
 }
 
 /// What `ullim_history_revision` says.
-type Revision = (u64, String, String, u64, String);
+pub(super) type Revision = (u64, String, String, u64, String);
 
 /// Makes sure that Redis has these functions, or newer ones, and that we may use them; in a Cluster, every master that
 /// can be reached. Says whether one has another history of data than it had when this was last looked at.

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ChannelRules;
+use crate::{ChannelRule, ChannelRules, HistoryRule};
 
 /// By key prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -32,6 +33,15 @@ impl Section {
         });
         let publish = if sharded { "SPUBLISH" } else { "PUBLISH" };
         Self { revision: 1, publish: publish.to_owned(), namespaces: namespaces.collect() }
+    }
+
+    /// What it says of namespaces. What their payloads are it does not say.
+    pub(super) fn rules(&self) -> ChannelRules {
+        let rules = self.namespaces.iter().map(|(name, &(size, ttl))| {
+            let history = Some(HistoryRule { size: size as usize, ttl: Duration::from_millis(ttl) });
+            (name.clone(), ChannelRule { history, ..ChannelRule::default() })
+        });
+        ChannelRules::new(rules.collect())
     }
 
     /// Whether both say the same, whatever their revisions.
@@ -98,10 +108,8 @@ fn lua(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::Duration;
 
     use super::*;
-    use crate::{ChannelRule, HistoryRule};
 
     #[test]
     fn what_a_library_says_is_read_as_it_was_written_and_nonsense_is_left_out() {
@@ -114,6 +122,8 @@ mod tests {
         options.set("ullim", Section::new(&rules, false));
         let text = serde_json::to_string(&options).unwrap();
         assert_eq!(Options::read(&text), options);
+        let section = options.of("ullim").unwrap();
+        assert!(section.agrees(&Section::new(&section.rules(), false)));
         assert!(options.head(true).contains("['orders'] = { '7', '1000' }"));
         let hostile = text.replace("PUBLISH", "FLUSHALL");
         assert_eq!(Options::read(&hostile), Options::default());

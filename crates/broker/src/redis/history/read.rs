@@ -37,6 +37,27 @@ pub(super) fn call(shared: &Shared, channel: &ChannelName, wanted: Wanted) -> Cm
     call
 }
 
+/// The same, but if the first entry does not fit into the bytes, the answer is [`too_large`].
+pub(super) fn call_within(shared: &Shared, channel: &ChannelName, wanted: Wanted) -> Cmd {
+    let mut call = call(shared, channel, wanted);
+    if !wanted.reverse {
+        call.arg("");
+    }
+    call.arg("all");
+    call
+}
+
+/// How many bytes the first entry has, if it was left out because it has more than were asked for.
+pub(super) fn too_large(answer: &Value) -> Option<usize> {
+    let Value::Array(parts) = answer else { return None };
+    match &parts[..] {
+        [_, _, Value::Array(entries), Value::Int(bytes), ..] if entries.is_empty() && *bytes > 0 => {
+            usize::try_from(*bytes).ok()
+        }
+        _ => None,
+    }
+}
+
 /// What the answer says; `None` if it is none.
 pub(super) fn parse(shared: &Shared, channel: &ChannelName, answer: Value) -> Option<Read> {
     let Value::Array(parts) = answer else { return None };
