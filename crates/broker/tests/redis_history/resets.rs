@@ -1,6 +1,6 @@
 //! A history that goes back without Redis' noticing is told, and the channel goes on from where it stands.
 
-use redis::Value;
+use redis::{Pipeline, Value};
 use ullim_broker::{Broker, Outcome, RecoverRequest, Relayed};
 use ullim_protocol::position::Position;
 
@@ -25,12 +25,17 @@ async fn dump(server: &Server) -> Value {
     redis::cmd("DUMP").arg(KEY).query_async(&mut client).await.unwrap()
 }
 
-async fn restore(server: &Server, dumped: &Value) {
+/// Sets the channel back, and does more `at_once`. The functions, which would not issue what they remember again, are new:
+/// they forget channels in time, too.
+async fn restore(server: &Server, dumped: &Value, at_once: impl FnOnce(&mut Pipeline)) {
     let Value::BulkString(dumped) = dumped else { panic!("no dump: {dumped:?}") };
     let mut client = server.client().await.unwrap();
-    let mut command = redis::cmd("RESTORE");
-    command.arg(KEY).arg(0).arg(dumped.as_slice()).arg("REPLACE");
-    let _: String = command.query_async(&mut client).await.unwrap();
+    let functions: Vec<u8> = redis::cmd("FUNCTION").arg("DUMP").query_async(&mut client).await.unwrap();
+    let mut calls = redis::pipe();
+    calls.atomic().cmd("FUNCTION").arg("RESTORE").arg(functions).arg("FLUSH").ignore();
+    calls.cmd("RESTORE").arg(KEY).arg(0).arg(dumped.as_slice()).arg("REPLACE").ignore();
+    at_once(&mut calls);
+    let _: () = calls.query_async(&mut client).await.unwrap();
 }
 
 /// Until Redis' time has passed the millisecond of what was published before.
@@ -62,7 +67,7 @@ async fn an_older_dump_that_is_restored_is_told_and_what_follows_is_heard() {
     for n in 1..=15 {
         assert_eq!(heard(&mut shard).await.1, n.to_string());
     }
-    restore(&server, &dumped.unwrap()).await;
+    restore(&server, &dumped.unwrap(), |_| {}).await;
     a_millisecond(&server).await;
     // Under a position that was heard.
     let anew = publish(&broker, "orders:1", "anew").await.unwrap();
@@ -93,15 +98,13 @@ async fn it_is_told_also_if_more_is_published_at_once_than_was_lost() {
     for _ in 0..6 {
         heard(&mut shard).await;
     }
-    let Value::BulkString(dumped) = dumped else { panic!("no dump") };
     // In one go: no read comes between.
-    let mut calls = redis::pipe();
-    calls.atomic().cmd("RESTORE").arg(KEY).arg(0).arg(dumped).arg("REPLACE").ignore();
-    for n in 0..20 {
-        calls.cmd("FCALL").arg("ullim_publish").arg(1).arg(KEY).arg(format!("anew {n}")).ignore();
-    }
-    let mut client = server.client().await.unwrap();
-    let _: () = calls.query_async(&mut client).await.unwrap();
+    restore(&server, &dumped, |calls| {
+        for n in 0..20 {
+            calls.cmd("FCALL").arg("ullim_publish").arg(1).arg(KEY).arg(format!("anew {n}")).ignore();
+        }
+    })
+    .await;
     let at = reset(&mut shard).await;
     assert_eq!(at.offset, 21);
     let next = publish(&broker, "orders:1", "next").await.unwrap();
@@ -143,7 +146,7 @@ async fn a_quiet_channel_that_has_gone_back_while_the_link_was_down_is_told_when
     for _ in 0..2 {
         heard(&mut shard).await;
     }
-    restore(&server, &dumped).await;
+    restore(&server, &dumped, |_| {}).await;
     let _: i64 = server.run(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     assert_eq!(reset(&mut shard).await, start.next());
     // Who subscribes on another shard begins there, too.
