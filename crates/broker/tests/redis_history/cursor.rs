@@ -1,5 +1,7 @@
 //! What the shards hear when Redis, or the way to it, fails.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 use ullim_broker::{Broker, Relayed};
 use ullim_protocol::outgoing::GapReason;
@@ -83,6 +85,41 @@ async fn quiet_channels_are_verified_when_the_link_is_back() {
     missed.dedup();
     assert_eq!(missed.len(), 200);
     until("all are verified", || broker.counters().verified >= verified + 2000).await;
+    assert_eq!(broker.counters().gaps, 0);
+}
+
+#[tokio::test]
+async fn large_publications_are_read_one_by_one_and_small_ones_beside_them() {
+    let server = Server::running(&[]).await;
+    let broker = node(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    let channels: Vec<String> = (0..12).map(|n| format!("orders:{n}")).collect();
+    for channel in &channels {
+        join(&mut shard, &broker, channel).await;
+    }
+    let mut backend = server.client().await.unwrap();
+    // In one go: none of them is relayed.
+    let mut calls = redis::pipe();
+    calls.atomic().cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").ignore();
+    for (n, channel) in channels.iter().enumerate() {
+        for bytes in [700_000, 10, 700_000].map(|bytes| if n % 2 == 0 { bytes } else { 10 }) {
+            let call = calls.cmd("FCALL").arg("ullim_publish").arg(1).arg(format!("ullim:{{{channel}}}"));
+            call.arg("x".repeat(bytes)).ignore();
+        }
+    }
+    let _: () = calls.query_async(&mut backend).await.unwrap();
+    let mut heard: BTreeMap<String, Vec<(u64, usize)>> = BTreeMap::new();
+    for _ in 0..3 * channels.len() {
+        let Relayed::Publication(routed) = shard.next().await else { panic!("not a publication") };
+        let offset = routed.publication.position.unwrap().offset;
+        let sizes = heard.entry(routed.channel.to_string()).or_default();
+        sizes.push((offset, routed.publication.data.bytes().len()));
+    }
+    for (n, channel) in channels.iter().enumerate() {
+        let large = if n % 2 == 0 { 700_000 } else { 10 };
+        assert_eq!(heard[channel], [(1, large), (2, 10), (3, large)], "{channel}");
+    }
+    until("counted", || broker.counters().repairs >= 12).await;
     assert_eq!(broker.counters().gaps, 0);
 }
 

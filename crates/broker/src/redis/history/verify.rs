@@ -24,10 +24,15 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Reads what the table of interest wants read, until the link breaks.
 pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallible, Broken> {
-    let mut refused = Refused(shared, Vec::new());
+    let (mut refused, mut large) = (Open(shared, Vec::new()), Open(shared, Vec::new()));
     let mut retry = Instant::now();
     let mut was_unknown = false;
     loop {
+        // One by one, as each of them may be as large as a publication can be.
+        if let Some(check) = large.1.pop() {
+            batch(shared, &mut link, vec![check], Size::Any, (&mut refused, &mut large), was_unknown).await?;
+            continue;
+        }
         tokio::select! {
             () = shared.histories.wanted.notified() => {}
             () = sleep_until(retry), if !refused.1.is_empty() => refused.return_all(),
@@ -35,7 +40,8 @@ pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallibl
         let checks = shared.interest().checks(BATCH);
         if !checks.is_empty() {
             let before = refused.1.len();
-            was_unknown = batch(shared, &mut link, checks, &mut refused.1, was_unknown).await?;
+            let later = (&mut refused, &mut large);
+            was_unknown = batch(shared, &mut link, checks, Size::Bounded, later, was_unknown).await?;
             if before == 0 {
                 retry = Instant::now() + RETRY;
             }
@@ -43,17 +49,24 @@ pub(super) async fn run(shared: &Shared, mut link: Commands) -> Result<Infallibl
     }
 }
 
-/// Checks that wait for their repetition. Returned to the table at the latest when the link breaks.
-struct Refused<'a>(&'a Shared, Vec<Check>);
+/// Whether the first entry of each history may have more than [`BYTES`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Any,
+    Bounded,
+}
 
-impl Refused<'_> {
+/// Checks that are not done. Returned to the table at the latest when the link breaks.
+struct Open<'a>(&'a Shared, Vec<Check>);
+
+impl Open<'_> {
     fn return_all(&mut self) {
         let mut interest = self.0.interest();
         self.1.drain(..).for_each(|check| interest.unchecked(&check));
     }
 }
 
-impl Drop for Refused<'_> {
+impl Drop for Open<'_> {
     fn drop(&mut self) {
         self.return_all();
     }
@@ -75,27 +88,36 @@ fn apply(shared: &Shared, check: &Check, read: &Read) -> (Delivered, Repaired) {
     (delivered, repaired)
 }
 
-/// Reads some histories. Puts those that Redis refuses into `refused`. Says whether the functions were unknown: if they
-/// were so to the batch before, too, loading them does not help, and what needs them has to wait.
+/// Reads some histories. Puts those that Redis refuses into `refused`, and those that are too large for a batch into
+/// `large`. Says whether the functions were unknown: if they were so to the batch before, too, loading them does not help,
+/// and what needs them has to wait.
 async fn batch(
     shared: &Shared,
     link: &mut Commands,
     checks: Vec<Check>,
-    refused: &mut Vec<Check>,
+    size: Size,
+    (refused, large): (&mut Open<'_>, &mut Open<'_>),
     was_unknown: bool,
 ) -> Result<bool, Broken> {
     // Also if this future is dropped, because the link is gone.
-    let mut open = Refused(shared, checks);
+    let mut open = Open(shared, checks);
     let mut commands = Pipeline::with_capacity(open.1.len());
     for Check { channel, after, .. } in &open.1 {
         let limit = if after.is_some() { ENTRIES } else { 0 };
         let wanted = Wanted { since: *after, limit, bytes: BYTES, reverse: false };
-        commands.add_command(read::call(shared, channel, wanted));
+        commands.add_command(match size {
+            Size::Any => read::call(shared, channel, wanted),
+            Size::Bounded => read::call_within(shared, channel, wanted),
+        });
     }
     let answers = calls::all::<Value>(shared, link, commands).await?;
     let (mut are_gone, mut is_unknown) = (false, false);
     for (check, answer) in open.1.drain(..).zip(answers) {
         let reason = match answer {
+            Ok(answer) if size == Size::Bounded && read::too_large(&answer).is_some() => {
+                large.1.push(check);
+                continue;
+            }
             Ok(answer) => match read::parse(shared, &check.channel, answer) {
                 Some(read) => {
                     let (delivered, repaired) = apply(shared, &check, &read);
@@ -127,7 +149,7 @@ async fn batch(
         if shared.tally.refused_history.is_due(Instant::now(), Duration::from_secs(10)) {
             tracing::warn!(channel = %check.channel, %reason, "a history cannot be read, trying again");
         }
-        refused.push(check);
+        refused.1.push(check);
     }
     if are_gone {
         library::ensure(shared, link).await?;
