@@ -11,7 +11,7 @@ use serde_json::Value;
 fn run(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ullim-outage"));
     command.args(arguments).args(["--json", "--quiet"]);
-    if let Some(ullim) = std::env::var_os("ULLIM_BIN") {
+    if let Some(ullim) = std::env::var_os("ULLIM_BIN").filter(|_| !arguments.contains(&"--ullim")) {
         command.arg("--ullim").arg(ullim);
     }
     command.output().unwrap()
