@@ -73,3 +73,8 @@ impl Options {
 pub fn faults_of(form: Form) -> impl Iterator<Item = &'static str> {
     faults::ALL.iter().filter(move |(_, forms)| forms.contains(&form)).map(|(name, _)| *name)
 }
+
+/// The names of all faults.
+pub fn faults() -> impl Iterator<Item = &'static str> {
+    faults::ALL.iter().map(|(name, _)| *name)
+}

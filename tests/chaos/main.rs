@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use ullim_tests::chaos::{Form, Options, Report, faults_of, run};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser};
+use ullim_tests::chaos::{Form, Options, Report, faults, faults_of, run};
 
 /// Hurts a cluster under traffic, and says whether anything was lost silently.
 #[derive(Debug, Parser)]
@@ -101,7 +102,14 @@ fn options(arguments: &Arguments) -> Options {
     options.faults = match arguments.faults.as_slice() {
         [one] if one == "all" => faults_of(arguments.redis).map(str::to_owned).collect(),
         [one] if one == "none" => Vec::new(),
-        names => names.to_vec(),
+        names => {
+            if let Some(unknown) = names.iter().find(|name| !faults().any(|known| known == **name)) {
+                let known: Vec<_> = faults().collect();
+                let said = format!("there is no fault {unknown}: there are all, none, {}", known.join(", "));
+                Arguments::command().error(ErrorKind::InvalidValue, said).exit();
+            }
+            names.to_vec()
+        }
     };
     if let Some(frames) = &arguments.frames {
         std::fs::create_dir_all(frames).unwrap();

@@ -36,7 +36,7 @@ struct Which {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with \"epoch\" and \"offset\"")]
 struct Since {
     epoch: String,
     offset: Offset,

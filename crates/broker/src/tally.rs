@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use ullim_protocol::channel::ChannelName;
 
 use crate::shards::Told;
 use crate::{Counters, Histogram};
@@ -174,12 +175,15 @@ impl Tally {
         }
     }
 
-    /// Publications without a position came on recoverable channels.
-    pub(crate) fn plain(&self, publications: u64) {
+    /// A publication without a position came on a recoverable channel.
+    pub(crate) fn plain(&self, channel: &ChannelName) {
         if self.plain.get() == 0 {
-            tracing::warn!("somebody publishes on a recoverable channel with PUBLISH: no history has that");
+            tracing::warn!(
+                %channel,
+                "somebody publishes on a recoverable channel with PUBLISH: no history has that; use FCALL ullim_publish"
+            );
         }
-        self.plain.add(publications);
+        self.plain.add(1);
     }
 
     /// A batch of commands was answered after `duration`.

@@ -25,10 +25,10 @@ use crate::tls::{self, CertificateError, Certificates, Workers};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address is taken, or not ours.
-    #[error("cannot listen for clients on {0} (client.listen)")]
+    #[error("cannot listen for clients on {0} (client.listen): does another node run here?")]
     Listen(SocketAddr, #[source] io::Error),
     /// The same, of the listener with TLS.
-    #[error("cannot listen for clients on {0} (client.tls.listen)")]
+    #[error("cannot listen for clients on {0} (client.tls.listen): does another node run here?")]
     ListenTls(SocketAddr, #[source] io::Error),
     /// The certificate cannot be used.
     #[error(transparent)]

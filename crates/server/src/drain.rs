@@ -53,7 +53,7 @@ impl Signals {
 /// Serves until a signal comes or a backend asks for the end. Then ends `node` in order; in disorder at the next signal.
 pub(crate) async fn serve(node: Node, signals: &mut Signals) -> anyhow::Result<()> {
     tokio::select! {
-        () = signals.first() => info!(window = ?node.drain_window, "draining"),
+        () = signals.first() => info!(window = ?node.drain_window, "draining; a second signal ends the node at once"),
         () = node.end_asked.cancelled() => info!(window = ?node.drain_window, "draining, as the HTTP API was asked to"),
     }
     tokio::select! {

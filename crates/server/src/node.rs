@@ -50,7 +50,8 @@ impl Node {
         let Joined { broker, presence, history, redis } = join(&settings.broker, namespaces.channel_rules())?;
         let internal = settings.internal.listen;
         let listener = TcpListener::bind(internal).await;
-        let listener = listener.with_context(|| format!("cannot listen on {internal} (internal.listen)"))?;
+        let in_vain = || format!("cannot listen on {internal} (internal.listen): does another node run here?");
+        let listener = listener.with_context(in_vain)?;
         let internal_address = listener.local_addr()?;
 
         let verifier = Arc::new(Verifier::new(&settings.auth)?);

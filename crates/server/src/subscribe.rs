@@ -113,7 +113,6 @@ impl Printer {
                 line,
                 Event::Publication { .. }
                 | Event::Gap { .. }
-                | Event::Recovered { .. }
                 | Event::NotRecovered { .. }
                 | Event::Members { .. }
                 | Event::Joined { .. }
@@ -129,7 +128,7 @@ impl Printer {
         Ok(true)
     }
 
-    /// What is behind a position that was asked for is still to come: that one stays.
+    /// What is behind a position that was asked for is still to come: that one stays, until something else is said.
     fn subscribed(&mut self, channel: &str, position: Option<Position>) -> io::Result<bool> {
         if self.json {
             writeln!(io::stdout().lock(), "{}", line::subscribed(channel, position))?;
@@ -146,16 +145,20 @@ impl Printer {
     }
 
     fn hear(&mut self, event: &Event) {
-        let (channel, position) = match event {
-            Event::Publication { channel, publication } => (channel, publication.position),
-            Event::Gap { channel, position, .. } | Event::NotRecovered { channel, position, .. } => {
-                (channel, *position)
+        match event {
+            Event::Publication { channel, publication } => {
+                self.heard.extend(publication.position.map(|position| (channel.clone(), position)));
             }
-            _ => return,
-        };
-        if let Some(position) = position {
-            let heard = self.heard.entry(channel.clone()).or_insert(position);
-            *heard = position.max(*heard);
+            Event::Gap { channel, position: Some(position), .. } => {
+                let heard = self.heard.entry(channel.clone()).or_insert(*position);
+                *heard = (*heard).max(*position);
+            }
+            // It may be a lower one, where the history has gone back; none on a live channel.
+            Event::NotRecovered { channel, position, .. } => {
+                self.heard.remove(channel);
+                self.heard.extend(position.map(|position| (channel.clone(), position)));
+            }
+            _ => {}
         }
     }
 

@@ -63,10 +63,11 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, channel: usize, book: &B
     let mut lost = Vec::new();
     for one in &book.publications {
         let Outcome::Answered { at, .. } = one.outcome else { continue };
-        let while_subscribed = spans.iter().any(|(since, until)| *since <= one.sent && at <= *until);
+        // What was sent in the millisecond of the reply may have been there before it.
+        let span = spans.iter().find(|(since, until)| *since < one.sent && at <= *until);
         let is_told = gaps.iter().any(|(from, to)| one.sent <= to + BLUR && at + BLUR >= *from);
-        if while_subscribed && !heard.contains(&one.mark) && !is_told {
-            lost.push((one.mark, one.sent, at));
+        if let Some(span) = span.filter(|_| !heard.contains(&one.mark) && !is_told) {
+            lost.push((one.mark, one.sent, at, *span));
         }
     }
     // One finding for each run of losses, or a break would fill the report.
@@ -75,7 +76,7 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, channel: usize, book: &B
         let ends: Vec<_> = lost.drain(..run).collect();
         let near: Vec<_> = gaps.iter().filter(|(from, to)| from + 5000 > first.1 && *to < first.1 + 5000).collect();
         let detail = format!(
-            "{run}, first and last (mark, sent, answered): {first:?}, {:?}; gaps near: {near:?}",
+            "{run}, first and last (mark, sent, answered, subscribed): {first:?}, {:?}; gaps near: {near:?}",
             ends[run - 1]
         );
         find(Kind::LostSilently, first.1, detail);

@@ -330,6 +330,16 @@ fn what_is_published_while_one_is_away_is_not_missing_on_live_channels() {
 }
 
 #[test]
+fn what_is_published_in_the_millisecond_of_the_reply_may_be_missing_but_nothing_after_it() {
+    for (subscribed_at, kinds_found) in [(1000, vec![]), (999, vec![Kind::LostSilently])] {
+        let mut log = live();
+        forget(&mut log, &[1]);
+        entries(&mut log)[1].at = subscribed_at;
+        assert_eq!(kinds(&log), kinds_found, "{subscribed_at}");
+    }
+}
+
+#[test]
 fn what_is_on_its_way_to_somebody_who_goes_is_not_missing_but_what_was_long_before_is() {
     let gone = |read, faults: Vec<Fault>| {
         let mut log = live();

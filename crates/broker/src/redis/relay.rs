@@ -89,14 +89,14 @@ impl<'a> Batch<'a> {
     /// Hands all that was taken to the shards.
     pub(super) fn deliver(&mut self) {
         let Some(Times { published, .. }) = self.times.filter(|_| !self.messages.is_empty()) else { return };
-        let (shared, mut heard, mut received, mut undecodable, mut plain) = (self.shared, false, 0, 0, 0);
+        let (shared, mut heard, mut received, mut undecodable) = (self.shared, false, 0, 0);
         let delivered = shared.interest().route(&mut self.messages, |channel, decoded| {
             heard = true;
             match decoded {
                 Ok(Decoded::Publication { publication, exclude, cut }) => {
                     received += 1;
                     if publication.position.is_none() && shared.rules.of(&channel).history.is_some() {
-                        plain += 1;
+                        shared.tally.plain(&channel);
                     }
                     let routed = Routed { channel, publication, exclude, published };
                     Heard { item: Relayed::Publication(Arc::new(routed)), cut }
@@ -120,9 +120,6 @@ impl<'a> Batch<'a> {
         }
         tally.received.add(received);
         tally.undecodable.add(undecodable);
-        if plain > 0 {
-            tally.plain(plain);
-        }
         tally.overflowed.add(delivered.dropped);
         tally.gaps.add(delivered.gaps);
     }
