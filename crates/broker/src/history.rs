@@ -29,6 +29,9 @@ pub struct RecoverRequest {
     pub reached: Position,
     /// How many publications may be recovered at most.
     pub limit: usize,
+    /// How many bytes of them are of use, about. More are not read where reading costs anything, and never more than
+    /// 64 MiB.
+    pub bytes: usize,
 }
 
 /// What could be recovered.

@@ -101,7 +101,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             }
             Need::Missed(since) => {
                 wanted.past.reads += 1;
-                let answer = self.history.recover(RecoverRequest { channel, since, reached: at, limit });
+                // More does not fit into the reply.
+                let bytes = self.config.queue_bytes;
+                let answer = self.history.recover(RecoverRequest { channel, since, reached: at, limit, bytes });
                 self.wait_for(answer, move |result| Ended::Recovered(place, result));
             }
             Need::Latest => {

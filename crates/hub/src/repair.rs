@@ -139,7 +139,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             let limit = self.namespace(&channel).map(|namespace| namespace.recover_limit).unwrap_or_default();
             let reached = wanted.map_or(since, |wanted| wanted.max(since));
             self.registry.repairs.reading += 1;
-            let answer = self.history.recover(RecoverRequest { channel, since, reached, limit });
+            let answer = self.history.recover(RecoverRequest { channel, since, reached, limit, bytes: usize::MAX });
             self.wait_for(answer, move |result| Ended::Repaired(key, number, result));
         }
     }

@@ -44,7 +44,7 @@ impl Fixture {
         reached: Position,
         limit: usize,
     ) -> Recovery {
-        let request = RecoverRequest { channel: name(channel), since, reached, limit };
+        let request = RecoverRequest { channel: name(channel), since, reached, limit, bytes: usize::MAX };
         answer(self.history.recover(request)).await.unwrap()
     }
 
@@ -130,7 +130,7 @@ pub(crate) async fn live_channels_have_neither_positions_nor_history(fixture: Fi
         assert_eq!(routed.publication.position, None);
     }
     let since = Position::start(Epoch::new(1).unwrap());
-    let recover = RecoverRequest { channel: name("auto:a"), since, reached: since, limit: 1 };
+    let recover = RecoverRequest { channel: name("auto:a"), since, reached: since, limit: 1, bytes: usize::MAX };
     assert!(matches!(answer(fixture.history.recover(recover)).await, Err(HistoryError::NotKept)));
     let read = HistoryRequest { channel: name("auto:a"), since: None, limit: 1, reverse: false };
     assert!(matches!(answer(fixture.history.history(read)).await, Err(HistoryError::NotKept)));

@@ -36,7 +36,13 @@ async fn a_restart_with_older_data_opens_an_epoch_and_is_told_as_one_gap() {
     assert_eq!(publish(&broker, "orders:1", "new").await.unwrap(), position.next());
     assert_eq!(heard(&mut shard).await, (position.next(), "new".to_owned()));
 
-    let from = |since| RecoverRequest { channel: name("orders:1"), since, reached: position.next(), limit: 100 };
+    let from = |since| RecoverRequest {
+        channel: name("orders:1"),
+        since,
+        reached: position.next(),
+        limit: 100,
+        bytes: usize::MAX,
+    };
     // What remains, and a gap: up to the cut.
     for (since, remains) in [(start, 11), (Position { offset: 9, ..start }, 2), (Position { offset: 10, ..start }, 1)] {
         let recovery = recover(&broker, from(since)).await.unwrap();
@@ -110,7 +116,8 @@ async fn who_stands_before_an_epoch_without_publications_recovers_behind_the_nex
     // What nobody vouches for stays lost.
     let broker = node(&server).await;
     let beyond = Position { offset: 8, ..start };
-    let request = RecoverRequest { channel: name("orders:1"), since: beyond, reached: first, limit: 100 };
+    let request =
+        RecoverRequest { channel: name("orders:1"), since: beyond, reached: first, limit: 100, bytes: usize::MAX };
     assert_eq!(recover(&broker, request).await.unwrap().outcome, Outcome::Lost);
 }
 
@@ -147,7 +154,8 @@ async fn recovers(server: &Server, since: &[(Position, usize)], at: Position) {
     for &(since, count) in since {
         // A node that has read nothing yet.
         let broker = node(server).await;
-        let request = RecoverRequest { channel: name("orders:1"), since, reached: since, limit: 100 };
+        let request =
+            RecoverRequest { channel: name("orders:1"), since, reached: since, limit: 100, bytes: usize::MAX };
         let recovery = recover(&broker, request).await.unwrap();
         let Outcome::Cut(gap) = recovery.outcome else { panic!("from {since}: {recovery:?}") };
         assert_eq!((recovery.publications.len(), recovery.position, gap.position), (count, at, Some(at)), "{since}");
@@ -196,7 +204,13 @@ async fn history_that_is_gone_is_no_gap_while_the_link_stands() {
         assert_eq!(heard(&mut shard).await, (position, "b".to_owned()));
         let recovery = recover(
             &broker,
-            RecoverRequest { channel: name("orders:1"), since: before, reached: position, limit: 100 },
+            RecoverRequest {
+                channel: name("orders:1"),
+                since: before,
+                reached: position,
+                limit: 100,
+                bytes: usize::MAX,
+            },
         );
         assert_eq!(recovery.await.unwrap().outcome, Outcome::Lost);
         before = position;

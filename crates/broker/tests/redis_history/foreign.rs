@@ -5,8 +5,13 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, cmd};
 
-use super::node::{node, publish};
+use ullim_broker::{History, HistoryRequest, Outcome, RecoverRequest, Relayed};
+use ullim_protocol::position::{Epoch, Position};
 use ullim_tests::redis::server::Server;
+
+use super::node::{ROOMY, answer, heard, join, node, publish, recover};
+use super::shard::Shard;
+use super::wait::name;
 
 const KEY: &str = "ullim:{orders:1}";
 
@@ -111,6 +116,87 @@ async fn ids_and_groups_of_others_are_passed_over_or_told() {
     let _: String = cmd("SET").arg(&[KEY, "x"]).query_async(&mut client).await.unwrap();
     let reason = say(&mut client, "x").await.unwrap_err().to_string();
     assert!(reason.contains(KEY) && reason.contains("not a stream"), "{reason}");
+}
+
+#[tokio::test]
+async fn an_id_at_the_end_of_all_numbers_costs_an_epoch_and_nobody_is_left_deaf() {
+    let server = Server::running(&[]).await;
+    let broker = node(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    join(&mut shard, &broker, "orders:1").await;
+    let mut client = server.client().await.unwrap();
+    for (round, last) in ["9007199254740991", "9007199254740992", "18446744073709551615"].into_iter().enumerate() {
+        let (epoch, _) = say(&mut client, "before").await.unwrap();
+        assert_eq!(heard(&mut shard).await.1, "before");
+        let add = cmd("XADD").arg(&[KEY, &format!("{epoch}-{last}"), "a", "b"]).to_owned();
+        let _: String = add.query_async(&mut client).await.unwrap();
+        if round == 1 {
+            // To functions that remember nothing, too.
+            let functions: Vec<u8> = cmd("FUNCTION").arg("DUMP").query_async(&mut client).await.unwrap();
+            let anew = cmd("FUNCTION").arg("RESTORE").arg(functions).arg("FLUSH").to_owned();
+            let _: String = anew.query_async(&mut client).await.unwrap();
+        }
+        let (next, offset) = say(&mut client, "behind").await.unwrap();
+        assert!(next > epoch && offset == 1, "{last}: {epoch}, {next}-{offset}");
+        // What somebody else has written is a hole, whatever is told of it.
+        loop {
+            match shard.next().await {
+                Relayed::Gap(..) => {}
+                Relayed::Publication(routed) => {
+                    assert_eq!(routed.publication.data.bytes()[..], b"behind"[..], "{last}");
+                    break;
+                }
+                other => panic!("{last}: {other:?}"),
+            }
+        }
+        let at = Position { epoch: Epoch::new(next).unwrap(), offset };
+        let request = RecoverRequest { channel: name("orders:1"), since: at, reached: at, limit: 9, bytes: usize::MAX };
+        assert_eq!(recover(&broker, request).await.unwrap().outcome, Outcome::Whole, "{last}");
+        let request = HistoryRequest { channel: name("orders:1"), since: None, limit: 100, reverse: true };
+        assert_eq!(answer(broker.history(request)).await.unwrap().position, at, "{last}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_number_is_used_and_then_an_epoch_opened() {
+    let (_server, mut client) = backend().await;
+    let (epoch, _) = say(&mut client, "x").await.unwrap();
+    let add = cmd("XADD").arg(&[KEY, &format!("{epoch}-9007199254740990"), "a", "b"]).to_owned();
+    let _: String = add.query_async(&mut client).await.unwrap();
+    assert_eq!(say(&mut client, "x").await.unwrap(), (epoch, 9_007_199_254_740_991));
+    let (next, offset) = say(&mut client, "x").await.unwrap();
+    assert!(next > epoch && offset == 1, "{epoch}, {next}-{offset}");
+}
+
+#[tokio::test]
+async fn a_group_with_the_name_of_no_epoch_is_not_ours() {
+    let (server, mut client) = backend().await;
+    let info: String = server.run(&["INFO", "replication"]).await;
+    let id = info.lines().find_map(|line| line.strip_prefix("master_replid:")).unwrap();
+    let group = format!("u:0000000000000005:{id}");
+    let create = cmd("XGROUP").arg(&["CREATE", KEY, &group, "$", "MKSTREAM"]).to_owned();
+    let _: String = create.query_async(&mut client).await.unwrap();
+    let (epoch, offset) = say(&mut client, "x").await.unwrap();
+    assert!(epoch > 5 && offset == 1, "{epoch}-{offset}");
+    assert_eq!(say(&mut client, "x").await.unwrap(), (epoch, 2));
+}
+
+#[tokio::test]
+async fn ids_that_others_have_written_are_neither_believed_nor_in_the_way() {
+    let (_server, mut client) = backend().await;
+    let ids = format!("{KEY}:ids");
+    let mut write = cmd("HSET");
+    write.arg(&ids).arg(&["i:future", "9999999999999 1763700000000000-1", "#c", "99999999999999999999999999"]);
+    let _: u64 = write.query_async(&mut client).await.unwrap();
+    let mut publish = async |id: &str| {
+        let mut call = cmd("FCALL");
+        call.arg("ullim_publish").arg(2).arg(KEY).arg(&ids).arg("x").arg("id").arg(id);
+        call.query_async::<(String, u64)>(&mut client).await.unwrap().1
+    };
+    assert_eq!(publish("future").await, 1);
+    for n in 0..100 {
+        assert_eq!(publish(&format!("{n}")).await, n + 2);
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::shard::Shard;
 use super::wait::{name, until};
 
 fn from(since: Position, reached: Position, limit: usize) -> RecoverRequest {
-    RecoverRequest { channel: name("orders:1"), since, reached, limit }
+    RecoverRequest { channel: name("orders:1"), since, reached, limit, bytes: usize::MAX }
 }
 
 #[tokio::test]
@@ -199,6 +199,7 @@ async fn who_gives_up_leaves_no_read_behind() {
         since: Position::parse("5-1").unwrap(),
         reached: Position::parse("5-1").unwrap(),
         limit: 10,
+        bytes: usize::MAX,
     };
     for n in 0..32 {
         assert!(recover(&broker, at(n)).now_or_never().is_none());

@@ -75,7 +75,8 @@ async fn an_older_dump_that_is_restored_is_told_and_what_follows_is_heard() {
     assert_eq!(reset(&mut shard).await, anew);
     let next = publish(&broker, "orders:1", "next").await.unwrap();
     assert_eq!(heard(&mut shard).await, (next, "next".to_owned()));
-    let from = |since| RecoverRequest { channel: name("orders:1"), since, reached: next, limit: 100 };
+    let from =
+        |since| RecoverRequest { channel: name("orders:1"), since, reached: next, limit: 100, bytes: usize::MAX };
     let recovery = recover(&broker, from(Position { offset: 15, ..start })).await.unwrap();
     assert_eq!((recovery.outcome, recovery.position), (Outcome::Lost, next));
     let recovery = recover(&broker, from(Position { offset: 9, ..start })).await.unwrap();

@@ -183,7 +183,7 @@ end
 -- The epoch in a group's name, and the replication id under which it was opened; nil if the group is not ours. Nobody has
 -- opened one that is beyond all numbers.
 local function epoch_of(name)
-  local epoch, under = string.match(name, '^u:(%d+):(%w*)$')
+  local epoch, under = string.match(name, '^u:([1-9]%d*):(%w*)$')
   if epoch and #epoch <= 16 and tonumber(epoch) < MAX_NUMBER then
     return epoch, under
   end
@@ -243,6 +243,7 @@ end
 local function open(key, rule, micros, before, known, groups_there)
   need('xgroup', 'create', key, 'u', '$')
   need('xgroup', 'destroy', key, 'u')
+  need('xgroup', 'setid', key, 'u', '1-1')
   need('xsetid', key, '1-0')
   need('pexpire', key, '1')
   local last = last_id(key)
@@ -258,6 +259,10 @@ local function open(key, rule, micros, before, known, groups_there)
   issued = epoch
   local digits = text(epoch)
   local cut = last or '0-0'
+  -- An id that is beyond all numbers is named as the last of them: nobody stands there.
+  if last and tonumber(string.match(last, '-(%d+)$')) >= MAX_NUMBER then
+    cut = string.match(last, '^%d+') .. '-' .. text(MAX_NUMBER - 1)
+  end
   if before and last == before .. '-0' then
     local _, before_cut = first_of(before, known)
     cut = before_cut or cut
@@ -298,6 +303,11 @@ local function is_last(key, epoch, offset)
   return #redis.call('XRANGE', key, '(' .. epoch .. '-' .. text(offset), '+', 'COUNT', 1) == 0
 end
 
+-- Whether somebody else has given the stream an id behind which its epoch has no numbers, or behind its epoch.
+local function is_used_up(key, epoch)
+  return not is_last(key, epoch, MAX_NUMBER - 2)
+end
+
 -- Where the channel stands: its epoch, as text, and the offset; the epoch's cut if it has no entry yet.
 local function standing(key, micros)
   local group, offset = recall(key)
@@ -312,7 +322,7 @@ local function standing(key, micros)
     return epoch, 0, cut
   end
   local of, number = string.match(last_id(key), '^(%d+)-(%d+)$')
-  if tonumber(of) > tonumber(epoch) then
+  if tonumber(of) > tonumber(epoch) or tonumber(number) >= MAX_NUMBER - 1 then
     local later, _, behind = current(key, rule, micros, true)
     return later, 0, select(2, first_of(later, behind))
   end

@@ -17,7 +17,7 @@ local function known(ids, name, millis, keep)
   local found = redis.call('HMGET', ids, name, '#e')
   if found[1] then
     local time, position = string.match(found[1], '^(%d+) (.+)$')
-    if time and millis - time < keep then
+    if time and math.abs(millis - time) < keep then
       return position
     end
   end
@@ -28,7 +28,7 @@ end
 -- nothing of ours, or of an earlier revision.
 local function forget_ids(ids, millis)
   local cursor = redis.call('HMGET', ids, '#c')[1] or '0'
-  if not string.find(cursor, '^%d+$') then
+  if not string.find(cursor, '^%d+$') or #cursor > 19 then
     cursor = '0'
   end
   local found = redis.call('HSCAN', ids, cursor, 'COUNT', 2 * FORGET_EACH)
@@ -111,7 +111,8 @@ local function append_anew(key, rule, micros, data, options)
       need('xgroup', 'setid', key, 'u', '1-1')
     end
     local is_plain = not (cut or options.type or options.headers or options.exclude)
-    local position = append(key, rule, epoch .. '-*', data, not is_plain and fields_of(data, options, cut))
+    local position = not is_used_up(key, epoch)
+      and append(key, rule, epoch .. '-*', data, not is_plain and fields_of(data, options, cut))
     if position then
       local offset = tonumber(string.sub(position, #epoch + 2))
       if is_first then
@@ -159,7 +160,7 @@ local function publish(keys, args)
   end
   local epoch, offset, cut
   -- The next position is known, and refused if the stream has had it.
-  if group and stands(key, group) then
+  if group and last < MAX_NUMBER - 1 and stands(key, group) then
     epoch, offset = epoch_in(group), last + 1
     local is_plain = not (options.type or options.headers or options.exclude)
     if append(key, rule, epoch .. '-' .. text(offset), data, not is_plain and fields_of(data, options)) then

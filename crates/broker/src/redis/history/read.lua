@@ -1,7 +1,7 @@
 -- This file owns reading: where channels stand, and what was published; what this library is; and the functions' names.
 
 -- The most entries that are read at once: they are copied before their sizes are known.
-local STEP = 16
+local STEP = 4
 
 -- KEYS: the channel's. Returns epoch and offset.
 local function position(keys)
@@ -23,7 +23,7 @@ local function range(key, command, from, to, limit, bytes, all)
     for _, entry in ipairs(part) do
       local size = 64
       for _, value in ipairs(entry[2]) do
-        size = size + #value
+        size = size + 24 + #value
       end
       used = used + size
       if #entries >= limit or (used > bytes and (all or #entries > 0)) then

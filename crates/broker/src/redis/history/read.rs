@@ -68,8 +68,12 @@ pub(super) fn parse(shared: &Shared, channel: &ChannelName, answer: Value) -> Op
     let (Value::Array(entries), Value::Int(more)) = (entries, more) else { return None };
     let time = text(time)?.parse().ok()?;
     let since_time = text(since)?.parse().ok();
-    let entries: Option<Vec<Kept>> = entries.into_iter().map(|entry| kept(shared, channel, entry)).collect();
-    Some(Read { position, cut, entries: entries?, more: more != 0, time, since_time })
+    let count = entries.len();
+    let entries: Option<Vec<Option<Kept>>> = entries.into_iter().map(|entry| kept(shared, channel, entry)).collect();
+    let entries: Vec<Kept> = entries?.into_iter().flatten().collect();
+    // Nobody could go on behind a part of which nothing has a place.
+    let more = more != 0 && (count == 0 || !entries.is_empty());
+    Some(Read { position, cut, entries, more, time, since_time })
 }
 
 fn bytes(value: Value) -> Option<Vec<u8>> {
@@ -84,11 +88,12 @@ fn text(value: Value) -> Option<String> {
     String::from_utf8(bytes(value)?).ok()
 }
 
-/// An entry. What is not as it should be in it makes it one that cannot be decoded; its position it has to have.
-fn kept(shared: &Shared, channel: &ChannelName, entry: Value) -> Option<Kept> {
+/// An entry; nothing if its id is no position, because somebody else wrote it: it is a hole like any other. What is not as
+/// it should be in it makes it one that cannot be decoded.
+fn kept(shared: &Shared, channel: &ChannelName, entry: Value) -> Option<Option<Kept>> {
     let Value::Array(parts) = entry else { return None };
     let [id, fields] = <[Value; 2]>::try_from(parts).ok()?;
-    let position = Position::parse(&text(id)?)?;
+    let Some(position) = Position::parse(&text(id)?) else { return Some(None) };
     let Value::Array(fields) = fields else { return None };
     let mut found = Fields::default();
     let mut fields = fields.into_iter();
@@ -104,7 +109,7 @@ fn kept(shared: &Shared, channel: &ChannelName, entry: Value) -> Option<Kept> {
     if routed.is_none() {
         tracing::debug!(%channel, %position, "an entry of a history cannot be decoded");
     }
-    Some(Kept { position, cut, time, routed })
+    Some(Some(Kept { position, cut, time, routed }))
 }
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use ahash::AHashMap;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared as SharedFuture};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,9 @@ use crate::{HistoryError, Outcome, RecoverRequest, Recovery};
 const PAGE_BYTES: usize = 1 << 20;
 const RANGE_BYTES: usize = 64 << 20;
 
+/// How many are read at once.
+const RUNWAYS: usize = 16;
+
 /// The wait before a read is repeated.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -34,6 +38,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(super) struct Flights {
     state: Mutex<State>,
     tasks: TaskTracker,
+    runways: Semaphore,
     /// That of the broker: those who ask may live on others, which end sooner.
     runtime: Handle,
     over: CancellationToken,
@@ -47,11 +52,29 @@ struct State {
     next: u64,
 }
 
+/// The most that one read brings in all: what is longer is of no use.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    publications: usize,
+    bytes: usize,
+}
+
+impl Bound {
+    fn of(request: &RecoverRequest) -> Self {
+        Self { publications: request.limit, bytes: request.bytes.min(RANGE_BYTES) }
+    }
+
+    /// Something may be too long for it, and not for the other.
+    fn is_below(self, other: Self) -> bool {
+        self.publications < other.publications || self.bytes < other.bytes
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Flight {
     number: u64,
     since: Position,
-    limit: usize,
+    bound: Bound,
     found: SharedFuture<BoxFuture<'static, Result<Arc<Range>, HistoryError>>>,
 }
 
@@ -60,7 +83,8 @@ impl Flights {
     /// Outside a tokio runtime.
     pub(super) fn new() -> Self {
         let (state, tasks, over) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
-        Self { state, tasks, runtime: Handle::current(), over }
+        let runways = Semaphore::new(RUNWAYS);
+        Self { state, tasks, runways, runtime: Handle::current(), over }
     }
 
     /// Ends what is under way, and what is begun later.
@@ -76,10 +100,11 @@ impl Flights {
 
     /// A read of what `request` needs, or one that is under way, to be waited for first. Says whether it is new.
     fn join(&self, shared: &Arc<Shared>, request: &RecoverRequest, alone: bool) -> (Flight, bool) {
-        let RecoverRequest { channel, since, limit, .. } = request;
+        let RecoverRequest { channel, since, .. } = request;
+        let bound = Bound::of(request);
         let mut state = self.lock();
         if let Some(flight) = state.under_way.get(channel).cloned() {
-            if flight.since > *since || flight.limit < *limit {
+            if flight.since > *since || flight.bound.is_below(bound) {
                 let wanted = state.wanted.entry(channel.clone()).or_insert(*since);
                 *wanted = (*wanted).min(*since);
             }
@@ -89,10 +114,10 @@ impl Flights {
         let since = if alone { *since } else { wanted.min(*since) };
         let number = state.next;
         state.next += 1;
-        let task = self.tasks.spawn_on(fly(Arc::clone(shared), channel.clone(), number, since, *limit), &self.runtime);
+        let task = self.tasks.spawn_on(fly(Arc::clone(shared), channel.clone(), number, since, bound), &self.runtime);
         // It ends without an answer if the runtime does.
         let found = task.map(|found| found.unwrap_or(Err(HistoryError::Unavailable)));
-        let flight = Flight { number, since, limit: *limit, found: found.boxed().shared() };
+        let flight = Flight { number, since, bound, found: found.boxed().shared() };
         state.under_way.insert(channel.clone(), flight.clone());
         (flight, true)
     }
@@ -131,11 +156,15 @@ async fn fly(
     channel: ChannelName,
     number: u64,
     since: Position,
-    limit: usize,
+    bound: Bound,
 ) -> Result<Arc<Range>, HistoryError> {
     let flights = &shared.histories.flights;
     let _landing = Landing { flights, channel: &channel, number };
-    let bounded = timeout(shared.config.command_timeout, read(&shared, &channel, since, limit));
+    let bounded = timeout(shared.config.command_timeout, async {
+        // Few at a time: each holds what it has read, and one that has begun is to end.
+        let _runway = flights.runways.acquire().await;
+        read(&shared, &channel, since, bound).await
+    });
     match flights.over.run_until_cancelled(bounded).await {
         Some(Ok(found)) => found,
         Some(Err(_)) | None => Err(HistoryError::Unavailable),
@@ -150,7 +179,7 @@ pub(in crate::redis) async fn recover(shared: Arc<Shared>, request: RecoverReque
 
 /// What is known without waiting.
 pub(in crate::redis) fn at_once(shared: &Shared, request: &RecoverRequest) -> Option<Recovery> {
-    let RecoverRequest { channel, since, reached, limit } = request;
+    let RecoverRequest { channel, since, reached, limit, .. } = request;
     let now = shared.started.elapsed();
     match shared.interest().recent(channel, *since, *reached, now) {
         Cached::Behind(entries, position) => {
@@ -200,7 +229,7 @@ async fn find(shared: &Arc<Shared>, request: &RecoverRequest) -> Result<Recovery
             sleep(AGAIN).await;
             continue;
         }
-        if range.is_too_long && (range.since != *since || flight.limit < *limit) {
+        if range.is_too_long && (range.since != *since || flight.bound.is_below(Bound::of(request))) {
             alone = true;
             continue;
         }
@@ -215,11 +244,11 @@ async fn read(
     shared: &Shared,
     channel: &ChannelName,
     since: Position,
-    limit: usize,
+    bound: Bound,
 ) -> Result<Arc<Range>, HistoryError> {
     // What is heard from now on is put behind what is read.
     shared.interest().keep_recent(channel, shared.started.elapsed());
-    let found = pages(shared, channel, since, limit).await;
+    let found = pages(shared, channel, since, bound).await;
     if let Ok(range) = &found
         && !range.is_too_long
     {
@@ -229,7 +258,8 @@ async fn read(
     found.map(Arc::new)
 }
 
-async fn pages(shared: &Shared, channel: &ChannelName, since: Position, limit: usize) -> Result<Range, HistoryError> {
+async fn pages(shared: &Shared, channel: &ChannelName, since: Position, bound: Bound) -> Result<Range, HistoryError> {
+    let limit = bound.publications;
     let mut entries = Vec::new();
     let mut bytes = 0;
     let mut since_time = None;
@@ -245,7 +275,7 @@ async fn pages(shared: &Shared, channel: &ChannelName, since: Position, limit: u
         bytes += part.entries.iter().map(crate::interest::Kept::size).sum::<usize>();
         let has_grown = !part.entries.is_empty();
         entries.extend(part.entries);
-        let is_too_long = entries.len() > limit || bytes > RANGE_BYTES;
+        let is_too_long = entries.len() > limit || bytes > bound.bytes;
         if is_too_long || !part.more || !has_grown {
             return Ok(Range { since, since_time, entries, position: part.position, cut: part.cut, is_too_long });
         }

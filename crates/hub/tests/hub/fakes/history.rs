@@ -207,7 +207,7 @@ impl FakeHistory {
 
 impl History for FakeHistory {
     fn recover(&self, request: RecoverRequest) -> Answer<Result<Recovery, HistoryError>> {
-        let RecoverRequest { channel, since, reached, limit } = &request;
+        let RecoverRequest { channel, since, reached, limit, .. } = &request;
         self.asked.lock().unwrap().push(format!("recover {channel} {since} {reached} {limit}"));
         self.answer(channel.clone(), move |kept| kept.recover(&request))
     }
