@@ -191,6 +191,30 @@ async fn who_knows_no_configuration_learns_which_namespaces_are_recoverable() {
 }
 
 #[tokio::test]
+async fn no_more_is_read_than_is_of_use() {
+    let server = Server::running(&[]).await;
+    let broker = node(&server).await;
+    let text = "x".repeat(60_000);
+    let first = publish(&broker, "orders:1", &text).await.unwrap();
+    let mut last = first;
+    for _ in 0..60 {
+        last = publish(&broker, "orders:1", &text).await.unwrap();
+    }
+    let sent = async || {
+        let info: String = server.run(&["INFO", "stats"]).await;
+        let bytes = info.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap();
+        bytes.trim().parse::<u64>().unwrap()
+    };
+    let before = sent().await;
+    let request = RecoverRequest { bytes: 400_000, ..from(first, last, 100) };
+    assert_eq!(recover(&broker, request).await.unwrap().outcome, Outcome::Lost);
+    let read = sent().await - before;
+    assert!((400_000..1_000_000).contains(&read), "{read} of 3,600,000");
+    let recovery = recover(&broker, from(first, last, 100)).await.unwrap();
+    assert_eq!((recovery.outcome, recovery.publications.len()), (Outcome::Whole, 60));
+}
+
+#[tokio::test]
 async fn who_gives_up_leaves_no_read_behind() {
     let server = Server::running(&[]).await;
     let broker = node(&server).await;

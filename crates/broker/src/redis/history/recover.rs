@@ -60,8 +60,10 @@ struct Bound {
 }
 
 impl Bound {
+    /// Bytes in Redis, so a little more of them.
     fn of(request: &RecoverRequest) -> Self {
-        Self { publications: request.limit, bytes: request.bytes.min(RANGE_BYTES) }
+        let bytes = request.bytes.saturating_add(request.bytes / 4);
+        Self { publications: request.limit, bytes: bytes.min(RANGE_BYTES) }
     }
 
     /// Something may be too long for it, and not for the other.
@@ -265,9 +267,14 @@ async fn pages(shared: &Shared, channel: &ChannelName, since: Position, bound: B
     let mut since_time = None;
     loop {
         let behind = entries.last().map_or(since, |kept: &crate::interest::Kept| kept.position);
+        let room = bound.bytes.saturating_sub(bytes).max(1);
         // One more than is wanted says that there are too many.
-        let wanted =
-            Wanted { since: Some(behind), limit: limit + 1 - entries.len(), bytes: PAGE_BYTES, reverse: false };
+        let wanted = Wanted {
+            since: Some(behind),
+            limit: limit + 1 - entries.len(),
+            bytes: room.min(PAGE_BYTES),
+            reverse: false,
+        };
         let part = fetch(shared, channel, wanted).await?;
         if entries.is_empty() {
             since_time = part.since_time;
@@ -275,7 +282,9 @@ async fn pages(shared: &Shared, channel: &ChannelName, since: Position, bound: B
         bytes += part.entries.iter().map(crate::interest::Kept::size).sum::<usize>();
         let has_grown = !part.entries.is_empty();
         entries.extend(part.entries);
-        let is_too_long = entries.len() > limit || bytes > bound.bytes;
+        // What follows a part that has all the room does not fit.
+        let is_full = part.more && room <= PAGE_BYTES;
+        let is_too_long = entries.len() > limit || bytes > bound.bytes || is_full;
         if is_too_long || !part.more || !has_grown {
             return Ok(Range { since, since_time, entries, position: part.position, cut: part.cut, is_too_long });
         }
