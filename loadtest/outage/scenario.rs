@@ -31,6 +31,11 @@ fn kept(client: usize, channels: usize) -> String {
     format!("kept:{}", client % channels)
 }
 
+/// Whether a client has heard something on each of its channels.
+fn has_heard(seen: &Seen) -> bool {
+    seen.channels.iter().all(|(name, channel)| name == ROOM || channel.heard.last() > 0)
+}
+
 /// Waits until all that was published has been heard by those of `crowd` who count; what is wrong then.
 async fn settle(crowd: &Crowd, published: &Published, counts: impl Fn(&Seen) -> bool) -> Books {
     let all = |seen: &Seen| {

@@ -248,11 +248,7 @@ async fn a_history_that_is_set_back_is_told_and_all_that_follows_is_heard() {
     hear_all(&mut events, 1, 15).await;
     redis.cli(&["COPY", "backup", &key, "REPLACE"]);
     // The functions would go on behind what they remember of the channel.
-    let mut connection = redis.connection().await;
-    let functions: Vec<u8> = redis::cmd("FUNCTION").arg("DUMP").query_async(&mut connection).await.unwrap();
-    let mut anew = redis::cmd("FUNCTION");
-    anew.arg("RESTORE").arg(functions).arg("FLUSH");
-    let _: String = anew.query_async(&mut connection).await.unwrap();
+    redis.renew_functions().await;
     assert_eq!(publish(&redis, 100).offset, 11, "issued a second time");
     let (since, position) = within("the loss", async {
         loop {

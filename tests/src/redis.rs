@@ -59,6 +59,11 @@ impl Redis {
         self.server.thaw();
     }
 
+    /// Its functions begin anew: they remember nothing.
+    pub async fn renew_functions(&self) {
+        self.server.renew_functions().await;
+    }
+
     /// A connection without deadlines.
     pub async fn connection(&self) -> MultiplexedConnection {
         self.try_connection().await.expect("Redis is there")

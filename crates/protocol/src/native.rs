@@ -1,5 +1,6 @@
 //! The native dialect (`docs/protocol.md`): commands in, replies and pushes out, in two encodings of the same shapes.
 
+mod epochs;
 pub mod json;
 pub mod msgpack;
 mod wire;

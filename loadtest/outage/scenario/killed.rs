@@ -8,7 +8,7 @@ use anyhow::ensure;
 use tokio::time::sleep;
 use ullim_loadtest::clock;
 
-use super::{ROOM, kept, settle, warn_of_lateness};
+use super::{ROOM, has_heard, kept, settle, warn_of_lateness};
 use crate::crowd::{Crowd, Wish};
 use crate::publisher::Publisher;
 use crate::report::Report;
@@ -81,8 +81,7 @@ impl Killed {
         let channels = (0..self.channels).map(|channel| kept(channel, self.channels)).collect();
         let publisher = Publisher::start(&stage.store, channels, self.rate).await?;
         sleep(before).await;
-        let hears = |seen: &Seen| seen.channels.iter().all(|(name, channel)| name == ROOM || channel.heard.last() > 0);
-        ensure!(crowd.all(MOST, hears).await, "there are clients that have heard nothing");
+        ensure!(crowd.all(MOST, has_heard).await, "there are clients that have heard nothing");
         ensure!(crowd.count(|seen| !seen.breaks.is_empty()) == 0, "connections broke before the node was killed");
         crowd.lateness();
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::sleep;
 
-use super::{ROOM, kept, settle, warn_of_lateness};
+use super::{ROOM, has_heard, kept, settle, warn_of_lateness};
 use crate::crowd::{Crowd, Wish};
 use crate::publisher::Publisher;
 use crate::report::Report;
-use crate::seen::{Break, Seen};
+use crate::seen::Break;
 use crate::stage::{Options, Stage};
 
 /// How long all may take to be back.
@@ -76,8 +76,7 @@ impl Rolling {
 
         let channels = (0..self.channels).map(|channel| kept(channel, self.channels)).collect();
         let publisher = Publisher::start(&stage.store, channels, self.rate).await?;
-        let hears = |seen: &Seen| seen.channels.iter().all(|(name, channel)| name == ROOM || channel.heard.last() > 0);
-        ensure!(crowd.all(PATIENCE, hears).await, "there are clients that have heard nothing");
+        ensure!(crowd.all(PATIENCE, has_heard).await, "there are clients that have heard nothing");
         ensure!(crowd.count(|seen| !seen.breaks.is_empty()) == 0, "connections broke before a node was drained");
         crowd.lateness();
 

@@ -143,6 +143,14 @@ impl Server {
         redis::cmd(words[0]).arg(&words[1..]).query_async(&mut self.client().await?).await
     }
 
+    /// Its functions begin anew, as after a restart: they remember nothing.
+    pub async fn renew_functions(&self) {
+        let functions: Vec<u8> = self.run(&["FUNCTION", "DUMP"]).await;
+        let mut restore = redis::cmd("FUNCTION");
+        restore.arg("RESTORE").arg(functions).arg("FLUSH");
+        restore.query_async::<()>(&mut self.client().await.unwrap()).await.unwrap();
+    }
+
     /// One command on a connection of its own, within a deadline.
     pub async fn ask(&self, words: &[&str]) -> RedisResult<Value> {
         ask(self.address(), words).await

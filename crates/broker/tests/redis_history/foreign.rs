@@ -132,9 +132,7 @@ async fn an_id_at_the_end_of_all_numbers_costs_an_epoch_and_nobody_is_left_deaf(
         let _: String = add.query_async(&mut client).await.unwrap();
         if round == 1 {
             // To functions that remember nothing, too.
-            let functions: Vec<u8> = cmd("FUNCTION").arg("DUMP").query_async(&mut client).await.unwrap();
-            let anew = cmd("FUNCTION").arg("RESTORE").arg(functions).arg("FLUSH").to_owned();
-            let _: String = anew.query_async(&mut client).await.unwrap();
+            server.renew_functions().await;
         }
         let (next, offset) = say(&mut client, "behind").await.unwrap();
         assert!(next > epoch && offset == 1, "{last}: {epoch}, {next}-{offset}");

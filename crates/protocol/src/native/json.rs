@@ -9,11 +9,12 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::epochs::Epochs;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, check, present};
 use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
-use crate::position::{Epoch, Position};
+use crate::position::Position;
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Headers, Publication, utf8};
 
@@ -133,7 +134,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
         Reply::History(HistoryPage { position, publications, more }) => {
             text(out, "\"history\":{");
             encode_position(position, out);
-            encode_publications(publications, None, out);
+            encode_publications(publications, Epochs::Each, out);
             text(out, if *more { ",\"more\":true}" } else { "}" });
         }
         Reply::Presence(page) => encode_page(page, out),
@@ -167,7 +168,7 @@ fn encode_subscribed(subscribed: &Subscribed, behind: bool, out: &mut Vec<u8>) {
     }
     if !publications.is_empty() {
         // Never the first: only recoverable channels have any.
-        encode_publications(publications, Some(*since), out);
+        encode_publications(publications, Epochs::Changed(*since), out);
     }
     if let Some(page) = presence {
         comma(out);
@@ -182,16 +183,12 @@ fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
     value(out, offset);
 }
 
-/// The field `pubs`, behind another one: each with its epoch, or as they follow behind one of the epoch `since`.
-fn encode_publications(publications: &[Publication], since: Option<Option<Epoch>>, out: &mut Vec<u8>) {
-    let mut before = since.flatten();
+/// The field `pubs`, behind another one.
+fn encode_publications(publications: &[Publication], mut epochs: Epochs, out: &mut Vec<u8>) {
     text(out, ",\"pubs\":[");
     for (index, publication) in publications.iter().enumerate() {
         text(out, if index == 0 { "{" } else { ",{" });
-        let epoch = publication.position.map(|position| position.epoch);
-        // In a reply only where it is not the one before, as far as that is known.
-        let is_new = before.is_some() && epoch != std::mem::replace(&mut before, epoch);
-        encode_fields(publication, since.is_none() || is_new, out);
+        encode_fields(publication, epochs.are_told_with(publication), out);
         text(out, "}");
     }
     text(out, "]");

@@ -7,11 +7,12 @@ use rmp::encode as mp;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
 
+use super::epochs::Epochs;
 use super::wire::{Body, Message, OnlyId, unreadable};
 use crate::command::{DecodeError, Refusal, Request};
 use crate::json::{FieldNames, Object, present};
 use crate::outgoing::{Connected, FEATURES, Gap, HistoryPage, Outgoing, Push, Refreshed, Reply, Subscribed};
-use crate::position::{Epoch, Position};
+use crate::position::Position;
 use crate::presence::{Info, Member, MembersPage, Occupancy, PresenceEvent};
 use crate::publication::{Data, Publication, utf8};
 
@@ -152,7 +153,7 @@ fn encode_reply(reply: &Reply<'_>, out: &mut Vec<u8>) {
             text(out, "history");
             map(out, 3 + usize::from(*more));
             encode_position(position, out);
-            encode_publications(publications, None, out);
+            encode_publications(publications, Epochs::Each, out);
             if *more {
                 text(out, "more");
                 boolean(out, true);
@@ -188,7 +189,7 @@ fn encode_subscribed(subscribed: &Subscribed, out: &mut Vec<u8>) {
         encode_position(position, out);
     }
     if !publications.is_empty() {
-        encode_publications(publications, Some(*since), out);
+        encode_publications(publications, Epochs::Changed(*since), out);
     }
     if let Some(page) = presence {
         encode_page(page, out);
@@ -203,16 +204,12 @@ fn encode_position(Position { epoch, offset }: &Position, out: &mut Vec<u8>) {
     number(out, *offset);
 }
 
-/// The field `pubs`: each with its epoch, or as they follow behind one of the epoch `since`.
-fn encode_publications(publications: &[Publication], since: Option<Option<Epoch>>, out: &mut Vec<u8>) {
-    let mut before = since.flatten();
+/// The field `pubs`.
+fn encode_publications(publications: &[Publication], mut epochs: Epochs, out: &mut Vec<u8>) {
     text(out, "pubs");
     array(out, publications.len());
     for publication in publications {
-        let epoch = publication.position.map(|position| position.epoch);
-        // In a reply only where it is not the one before, as far as that is known.
-        let is_new = before.is_some() && epoch != std::mem::replace(&mut before, epoch);
-        encode_fields(publication, since.is_none() || is_new, out);
+        encode_fields(publication, epochs.are_told_with(publication), out);
     }
 }
 
