@@ -241,6 +241,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     fn charge(&mut self, id: ConnectionId) -> Option<Verdict> {
         let (per_second, now) = (self.config.commands_per_second, self.now);
         let connection = self.connection(id).filter(|connection| !connection.closing)?;
+        if connection.session.as_ref().is_some_and(|session| session.identity.is_service) {
+            return Some(Verdict::Within);
+        }
         let verdict = connection.rate.take(per_second, now);
         if verdict == Verdict::Over {
             self.counters.rate_limited += 1;
