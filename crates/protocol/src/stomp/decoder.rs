@@ -145,6 +145,15 @@ impl Decoder {
         self.partial.is_some()
     }
 
+    /// How many bytes it keeps of what has begun, counted as memory that it has taken.
+    pub fn kept_bytes(&self) -> usize {
+        match self.partial.as_deref() {
+            None | Some(Partial::EndOfLine) => 0,
+            Some(Partial::Head { bytes, .. }) => bytes.capacity(),
+            Some(Partial::Body { frame, bytes }) => frame.headers.kept_bytes() + bytes.capacity(),
+        }
+    }
+
     /// Reads the body of a frame that has just begun: whole where it lies, or what is there of it.
     fn read_body<'i>(
         &mut self,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::command::ClientCommand;
 use super::decoder::Limits;
-use super::escape::{Escapes, trim};
+use super::escape::Escapes;
 use super::headers::FrameHeaders;
 use super::version::Version;
 use super::violation::{Rule, Violation, shown};
@@ -144,6 +144,11 @@ fn receipt(lines: &[u8], escapes: Escapes) -> Option<String> {
     let mut receipt = String::new();
     escapes.unescape(if escapes == Escapes::None { trim(value) } else { value }, &mut receipt).ok()?;
     (!receipt.is_empty()).then_some(receipt)
+}
+
+/// `text` as a reader of 1.0 takes it.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {
