@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mio::Token;
 use tokio::time::Instant;
-use ullim_hub::ConnectionId;
+use ullim_hub::{ConnectionId, Wire};
 
 use super::Shard;
 use super::arrivals::{After, Arriving, Stage};
@@ -106,6 +106,16 @@ impl Shard {
                 // What came with the request and is decrypted makes no event.
                 self.unfinished.push(id);
             }
+        }
+    }
+
+    /// Makes a connection of a socket whose client says who it is in STOMP, without a request before that.
+    pub(super) fn welcome_stomp(&mut self, stream: Stream, visitor: Visitor, watched: bool) {
+        let decrypted = matches!(stream, Stream::Tls(_));
+        let id = self.hub.open(Socket::new(stream, visitor.place), Wire(0));
+        if self.watch_connection(id, watched) && decrypted {
+            // What came with the last of the handshake makes no event.
+            self.unfinished.push(id);
         }
     }
 
