@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mio::Token;
 use tokio::time::Instant;
-use ullim_hub::{ConnectionId, Wire};
+use ullim_hub::ConnectionId;
 
 use super::Shard;
 use super::arrivals::{After, Arriving, Stage};
@@ -12,7 +12,9 @@ use crate::address::Addresses;
 use crate::answer::{Answer, Refused, answer};
 use crate::handshake::{Accepted, Opening, Rules, open};
 use crate::listener::Visitor;
+use crate::routes::{Dialect, STOMP_OVER_TCP, route};
 use crate::socket::Socket;
+use crate::stomp;
 use crate::stream::{Stream, Taken};
 
 /// How many reads a request may need when an event comes.
@@ -98,7 +100,10 @@ impl Shard {
     fn welcome(&mut self, stream: Stream, visitor: Visitor, accepted: &Accepted, watched: bool, request: &mut [u8]) {
         self.handshake_duration.record(visitor.accepted.elapsed(), 1);
         let decrypted = matches!(stream, Stream::Tls(_));
-        let id = self.hub.open(Socket::new(stream, visitor.place), accepted.wire);
+        let token = || accepted.token.as_ref().map(|token| token.0.clone());
+        let is_stomp = matches!(route(accepted.wire).dialect, Dialect::Stomp(_));
+        let stomp = is_stomp.then(|| stomp::Session::new(token()));
+        let id = self.hub.open(Socket::new(stream, visitor.place, stomp), accepted.wire);
         if self.watch_connection(id, watched) {
             self.hub.send_own(id, |out| out.extend_from_slice(&accepted.response));
             self.feed(id, &mut request[accepted.request_bytes..]);
@@ -112,7 +117,7 @@ impl Shard {
     /// Makes a connection of a socket whose client says who it is in STOMP, without a request before that.
     pub(super) fn welcome_stomp(&mut self, stream: Stream, visitor: Visitor, watched: bool) {
         let decrypted = matches!(stream, Stream::Tls(_));
-        let id = self.hub.open(Socket::new(stream, visitor.place), Wire(0));
+        let id = self.hub.open(Socket::new(stream, visitor.place, Some(stomp::Session::new(None))), STOMP_OVER_TCP);
         if self.watch_connection(id, watched) && decrypted {
             // What came with the last of the handshake makes no event.
             self.unfinished.push(id);
