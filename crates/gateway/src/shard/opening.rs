@@ -117,7 +117,8 @@ impl Shard {
     /// Makes a connection of a socket whose client says who it is in STOMP, without a request before that.
     pub(super) fn welcome_stomp(&mut self, stream: Stream, visitor: Visitor, watched: bool) {
         let decrypted = matches!(stream, Stream::Tls(_));
-        let id = self.hub.open(Socket::new(stream, visitor.place, Some(stomp::Session::new(None))), STOMP_OVER_TCP);
+        let socket = Socket::new(stream, visitor.place, Some(stomp::Session::new(None)));
+        let id = self.hub.open(socket, STOMP_OVER_TCP);
         if self.watch_connection(id, watched) && decrypted {
             // What came with the last of the handshake makes no event.
             self.unfinished.push(id);
