@@ -13,6 +13,8 @@ pub struct Identity {
     pub info: Option<Info>,
     /// The token's `exp`, in Unix seconds; `None` for an anonymous client.
     pub expires: Option<u64>,
+    /// A configured user: its commands are not counted.
+    pub is_service: bool,
 }
 
 /// What a subscription token allows.

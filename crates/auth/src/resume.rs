@@ -104,7 +104,7 @@ impl ResumeKey {
             Some(info) => Some(Info::parse(&info)?),
             None => None,
         };
-        let identity = Identity { user: user.map(Arc::from), info, expires };
+        let identity = Identity { user: user.map(Arc::from), info, expires, is_service: false };
         let is_due = now < until && expires.is_none_or(|expires| now < expires);
         is_due.then_some(Resumable { session: SessionId::parse(&session)?, identity, until })
     }
@@ -121,7 +121,12 @@ mod tests {
     }
 
     fn resumable() -> Resumable {
-        let identity = Identity { user: Some("alice".into()), info: Info::parse("{\"a\":1}"), expires: Some(2000) };
+        let identity = Identity {
+            user: Some("alice".into()),
+            info: Info::parse("{\"a\":1}"),
+            expires: Some(2000),
+            is_service: false,
+        };
         Resumable { session: SessionId([7; 16]), identity, until: 1000 }
     }
 

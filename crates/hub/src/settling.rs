@@ -3,7 +3,7 @@
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::{self, ErrorCode};
 use ullim_protocol::command::Refusal;
-use ullim_protocol::outgoing::{Outgoing, Reply, Subscribed};
+use ullim_protocol::outgoing::{Outgoing, Push, Reply, Subscribed};
 
 use crate::commands::unavailable;
 use crate::connection::ConnectionId;
@@ -14,7 +14,7 @@ use crate::recovering::Beginning;
 use crate::registry::ChannelKey;
 use crate::session::Progress;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// What has not come in time is refused.
     pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
         let pipeline = self.pipeline(ticket.connection);
@@ -104,6 +104,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
         let mut results: Vec<(String, Result<Subscribed, Refusal>)> = Vec::with_capacity(wanted.len());
         let mut begun: Vec<(ChannelKey, Beginning)> = Vec::new();
+        let is_labelled = self.wire(id).is_some_and(|wire| self.encode.labels(wire));
         for Wanted { channel, outcome, recover, past, .. } in wanted {
             let key = self.registry.find(&channel);
             // One that has only begun is another's: that which stood was ended before its turn came.
@@ -120,7 +121,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     subscribed.position = beginning.position;
                     subscribed.recovered = recover.map(|_| beginning.recovered);
                     subscribed.since = recover.filter(|_| beginning.recovered).map(|since| since.epoch);
-                    subscribed.publications.clone_from(&beginning.publications);
+                    if !is_labelled {
+                        subscribed.publications.clone_from(&beginning.publications);
+                    }
                     let subscription = self.session(id).and_then(|session| session.subscription(key));
                     let is_held =
                         subscription.is_some_and(|subscription| subscription.progress == Progress::CatchingUp);
@@ -139,10 +142,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
         };
         self.tell(id.slot, &message);
-        for (key, Beginning { position, gap, .. }) in begun {
-            if let Some(gap) = gap
-                && let Some(name) = self.registry.get(key).map(|channel| channel.name.clone())
-            {
+        for (key, Beginning { position, gap, publications, .. }) in begun {
+            let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) else { continue };
+            // Where everything is addressed to a label, the reply has no place for them.
+            for publication in publications.iter().filter(|_| is_labelled) {
+                self.tell_push(id.slot, key, &name, Push::Publication(publication));
+            }
+            if let Some(gap) = gap {
                 self.tell_gap_to(id.slot, key, &name, gap);
             }
             self.caught_up(id, key, position);

@@ -189,7 +189,7 @@ impl SubscribeItem {
         let Self { channel, token, presence, events, recover } = self;
         let recover = recover.map(|Object(body)| body.into_position("recover")).transpose()?;
         let (presence, events) = (presence.unwrap_or(false), events.unwrap_or(false));
-        Ok(Subscribe { channel, token, presence, events, recover })
+        Ok(Subscribe { channel, token, presence, events, recover, label: None })
     }
 }
 
