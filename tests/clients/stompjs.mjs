@@ -5,7 +5,7 @@
 // It is told what to do in lines of JSON, one command each, and prints every event as a line of JSON:
 //
 //   {"connect":{"url":"ws://…"|"tcp":"host:port","headers":{…},"versions":["1.2"],"beats":[out,in],"reconnect":ms,
-//               "protocols":[…],"upgrade":{…},"subscribe":[{"destination":"…","headers":{…}}]}}
+//               "protocols":[…],"upgrade":{…},"shown":true,"subscribe":[{"destination":"…","headers":{…}}]}}
 //   {"subscribe":{"destination":"…","headers":{…}}}   {"unsubscribe":{"id":"…","headers":{…}}}
 //   {"send":{"destination":"…","headers":{…},"body":"…"|"base64":"…","times":n}}
 //   {"begin":"tx"}  {"commit":"tx"}  {"abort":"tx"}
@@ -13,6 +13,7 @@
 //   {"disconnect":{"receipt":"…"}}
 //
 //   {"connected":{…headers}}  {"message":{"headers":{…},"body":"…"|"base64":"…"}}  {"receipt":{…headers}}
+//   {"beat":true}, where beats are to be shown
 //   {"error":{"headers":{…},"body":"…"}}  {"silent":true}  {"closed":code}  {"disconnected":{…headers}}  {"subprotocol":"…"|null}
 //
 // Without "protocols" it offers what stompjs offers (v12.stomp, v11.stomp, v10.stomp); with [] nothing.
@@ -70,6 +71,7 @@ const connect = (options) => {
       print({ connected: frame.headers });
     },
     onStompError: (frame) => print({ error: { headers: frame.headers, ...content(frame.binaryBody) } }),
+    onHeartbeatReceived: () => options.shown && print({ beat: true }),
     onHeartbeatLost: () => print({ silent: true }),
     onWebSocketClose: (event) => print({ closed: event.code }),
     onDisconnect: (frame) => print({ disconnected: frame.headers }),
