@@ -1,8 +1,7 @@
 //! The shape of a command as both encodings have it, and its way into the vocabulary.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::codes;
@@ -109,7 +108,7 @@ pub(super) struct Body {
     pub(super) data: Option<Result<Data, &'static str>>,
     pub(super) text: Option<String>,
     pub(super) binary: Option<Result<Data, &'static str>>,
-    pub(super) headers: Option<BTreeMap<String, String>>,
+    pub(super) headers: Option<IndexMap<String, String>>,
     pub(super) echo: Option<bool>,
     pub(super) id: Option<String>,
 }

@@ -81,7 +81,7 @@ pub fn publication_headers(
     if entries.peek().is_none() {
         return Ok(None);
     }
-    let entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned()));
     Headers::new(entries).map(Some).ok_or(TooManyHeaders)
 }
 

@@ -105,7 +105,7 @@ impl Decoder {
                     return Ok(None);
                 };
                 *position += end;
-                OpenFrame::open(&rest[..end], version, limits)?
+                OpenFrame::open(&rest[..end], search.headers(), version, limits)?
             }
             Some(Partial::EndOfLine) => {
                 self.partial = None;
@@ -120,7 +120,7 @@ impl Decoder {
                 if found.is_none() {
                     return Ok(None);
                 }
-                let frame = OpenFrame::open(bytes, version, limits)?;
+                let frame = OpenFrame::open(bytes, search.headers(), version, limits)?;
                 self.partial = None;
                 frame
             }
@@ -143,6 +143,15 @@ impl Decoder {
     /// Whether something has begun and not ended.
     pub fn is_midway(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// How many bytes it keeps of what has begun, counted as memory that it has taken.
+    pub fn kept_bytes(&self) -> usize {
+        match self.partial.as_deref() {
+            None | Some(Partial::EndOfLine) => 0,
+            Some(Partial::Head { bytes, .. }) => bytes.capacity(),
+            Some(Partial::Body { frame, bytes }) => frame.headers.kept_bytes() + bytes.capacity(),
+        }
     }
 
     /// Reads the body of a frame that has just begun: whole where it lies, or what is there of it.
@@ -193,8 +202,8 @@ impl Decoder {
 }
 
 impl OpenFrame {
-    fn open(head: &[u8], version: Version, limits: &Limits) -> Result<Self, Violation> {
-        let (command, headers) = head::parse(head, version)?;
+    fn open(head: &[u8], headers: usize, version: Version, limits: &Limits) -> Result<Self, Violation> {
+        let (command, headers) = head::parse(head, headers, version)?;
         let most = if command == ClientCommand::Send { limits.body_bytes } else { 0 };
         let mut frame = Self { command, headers, content_length: None, most };
         match frame.headers.get("content-length").map(parse_length) {

@@ -108,9 +108,9 @@ impl Escapes {
     }
 }
 
-/// `text` without the spaces and control characters around it, as lenient readers take them off.
+/// `text` without what any reader could take off around it: spaces of all kinds, and control characters.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(|c| c <= ' ')
+    text.trim_matches(|c: char| c <= ' ' || c.is_whitespace())
 }
 
 /// Appends `number` in decimal digits.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::command::ClientCommand;
 use super::decoder::Limits;
-use super::escape::{Escapes, trim};
+use super::escape::Escapes;
 use super::headers::FrameHeaders;
 use super::version::Version;
 use super::violation::{Rule, Violation, shown};
@@ -74,6 +74,11 @@ impl Search {
         Ok(())
     }
 
+    /// How many headers there are in the lines that were found so far.
+    pub(super) fn headers(&self) -> usize {
+        self.lines.saturating_sub(1)
+    }
+
     /// The violation that a search ended with. `before` is what it was given before the last `piece`.
     pub(super) fn violation(&self, rule: Rule, before: &[u8], piece: &[u8], version: Version) -> Violation {
         let lines = [before, &piece[..piece.len().min(self.lines_end.saturating_sub(before.len()))]].concat();
@@ -85,8 +90,8 @@ fn too_many_bytes(limits: &Limits) -> Rule {
     format!("a frame has at most {} bytes of headers", limits.header_bytes).into()
 }
 
-/// What a head says that ends where [`Search::find_end`] found.
-pub(super) fn parse(head: &[u8], version: Version) -> Result<(ClientCommand, FrameHeaders), Violation> {
+/// What a head says that ends where [`Search::find_end`] found. It has so many headers.
+pub(super) fn parse(head: &[u8], count: usize, version: Version) -> Result<(ClientCommand, FrameHeaders), Violation> {
     let line_end = memchr::memchr(b'\n', head).unwrap_or(head.len());
     let name = without_cr(&head[..line_end]);
     let lines = head.get(line_end + 1..).unwrap_or_default();
@@ -95,14 +100,16 @@ pub(super) fn parse(head: &[u8], version: Version) -> Result<(ClientCommand, Fra
         return Err(Violation { rule: rule.into(), receipt: receipt(lines, Escapes::of(version)) });
     };
     let escapes = if command == ClientCommand::Connect { Escapes::None } else { Escapes::of(version) };
-    match parse_headers(lines, command, version, escapes) {
+    match parse_headers(lines, count, command, version, escapes) {
         Ok(headers) => Ok((command, headers)),
         Err(rule) => Err(Violation { rule, receipt: receipt(lines, escapes) }),
     }
 }
 
+/// `count` is how many there may be: it is room, not a rule.
 fn parse_headers(
     lines: &[u8],
+    count: usize,
     command: ClientCommand,
     version: Version,
     escapes: Escapes,
@@ -113,19 +120,25 @@ fn parse_headers(
         ClientCommand::Connect => !text.split('\n').any(|line| line.starts_with("accept-version:")),
         _ => version == Version::V1_0,
     };
+    // Most heads have neither: then no line is searched for them.
     let has_cr = memchr::memchr(b'\r', lines).is_some();
-    let mut headers = FrameHeaders::with_capacity(memchr::memchr_iter(b'\n', lines).count(), lines.len());
-    for line in text.split_terminator('\n') {
-        let line = line.strip_suffix('\r').unwrap_or(line);
+    let escapes = if memchr::memchr(b'\\', lines).is_some() { escapes } else { Escapes::None };
+    let mut headers = FrameHeaders::with_capacity(count, lines.len());
+    let mut start = 0;
+    while let Some(length) = memchr::memchr(b'\n', &lines[start..]) {
+        let line = &text[start..start + length];
+        start += length + 1;
+        let line = if has_cr { line.strip_suffix('\r').unwrap_or(line) } else { line };
         if line.is_empty() {
             break;
         }
         if has_cr && line.contains('\r') {
             return Err("a CR within a header".into());
         }
-        let Some((name, value)) = line.split_once(':') else {
+        let Some(colon) = memchr::memchr(b':', line.as_bytes()) else {
             return Err(format!("the header line {} has no colon", shown(line)).into());
         };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
         let (name, value) = if is_trimmed { (trim(name), trim(value)) } else { (name, value) };
         if name.is_empty() {
             return Err("a header has no name".into());
@@ -144,6 +157,11 @@ fn receipt(lines: &[u8], escapes: Escapes) -> Option<String> {
     let mut receipt = String::new();
     escapes.unescape(if escapes == Escapes::None { trim(value) } else { value }, &mut receipt).ok()?;
     (!receipt.is_empty()).then_some(receipt)
+}
+
+/// `text` as a reader of 1.0 takes it.
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t'])
 }
 
 fn without_cr(line: &[u8]) -> &[u8] {

@@ -44,6 +44,11 @@ impl FrameHeaders {
         Ok(())
     }
 
+    /// The memory that they take.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.text.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// The value of the header with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(candidate, _)| *candidate == name).map(|(_, value)| value)

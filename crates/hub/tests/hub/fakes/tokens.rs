@@ -1,5 +1,6 @@
 //! Tokens that say what they are: `alice`, `alice@200` (until then, in Unix seconds), `alice@200 {"info":1}`; for
-//! subscriptions `alice/token:a@200`. `bad` and `expired` are refused; what begins with `later:` is judged later.
+//! subscriptions `alice/token:a@200`. `backend` is a service. `bad` and `expired` are refused; what begins with `later:`
+//! is judged later.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,10 +52,6 @@ fn judged<T: Send + 'static>(token: &str, read: impl Fn(&str) -> T) -> Verified<
 fn identity(token: &str) -> Identity {
     let (token, info) = token.split_once(' ').unwrap_or((token, ""));
     let (user, expires) = token.split_once('@').unwrap_or((token, "1000000"));
-    Identity {
-        user: Some(user.into()),
-        info: Info::parse(info),
-        expires: Some(expires.parse().unwrap()),
-        is_service: false,
-    }
+    let expires = Some(expires.parse().unwrap());
+    Identity { user: Some(user.into()), info: Info::parse(info), expires, is_service: user == "backend" }
 }
