@@ -75,8 +75,6 @@ class Program:
             path = parts.path + (f"?{parts.query}" if parts.query else "")
             where = [(parts.hostname, parts.port)]
             self.connection = WSStompConnection(where, ws_path=path, binary_mode=binary, **options)
-            # What WSStompConnection lacks beside its TCP siblings.
-            self.connection.transport.start()
         else:
             host, port = tcp.split(":")
             self.connection = CONNECTIONS[version]([(host, int(port))], **options)
