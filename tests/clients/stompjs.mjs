@@ -13,8 +13,8 @@
 //   {"disconnect":{"receipt":"…"}}
 //
 //   {"connected":{…headers}}  {"message":{"headers":{…},"body":"…"|"base64":"…"}}  {"receipt":{…headers}}
-//   {"beat":true}, where beats are to be shown
-//   {"error":{"headers":{…},"body":"…"}}  {"silent":true}  {"closed":code}  {"disconnected":{…headers}}  {"subprotocol":"…"|null}
+//   {"error":{"headers":{…},"body":"…"}}  {"silent":true}  {"closed":code}  {"disconnected":{…headers}}
+//   {"subprotocol":"…"|null}, where "protocols" or "upgrade" is given; {"beat":true}, where beats are "shown"
 //
 // Without "protocols" it offers what stompjs offers (v12.stomp, v11.stomp, v10.stomp); with [] nothing.
 // What "subscribe" names is subscribed after each connection, also after those that stompjs makes by itself.

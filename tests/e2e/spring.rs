@@ -4,9 +4,11 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 use ullim_tests::{Node, Process, Redis, eventually, free_address, http};
 
 use crate::stomp::program::{Program, Way};
@@ -15,6 +17,12 @@ use crate::turn;
 
 /// Where `tests/run` puts it.
 const APPLICATION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/spring/target/application.jar");
+
+/// How long an instance may take to be there, or there again, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often it is asked.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// One instance of the application.
 struct Application {
@@ -46,11 +54,14 @@ impl Application {
     /// Waits until its relay has, or has lost, its broker.
     async fn has_broker(&mut self, has: bool) {
         let (wanted, url) = (if has { 200 } else { 503 }, self.url("/relay"));
-        eventually("the relay's word on its broker", async || {
-            assert_eq!(self.process.ended(), None, "the application ended:\n{}", self.process.stdout());
-            (http::get(&url).await.status == wanted).then_some(())
-        })
-        .await;
+        let said = async {
+            while http::get(&url).await.status != wanted {
+                assert_eq!(self.process.ended(), None, "the application ended:\n{}", self.process.stdout());
+                sleep(LOOK).await;
+            }
+        };
+        let in_time = timeout(PATIENCE, said).await.is_ok();
+        assert!(in_time, "waited {PATIENCE:?} in vain for a relay with its broker ({has}):\n{}", self.process.stdout());
     }
 
     /// A browser of `user`, which is greeted and gets letters, and connects again by itself.
@@ -76,12 +87,15 @@ impl Application {
 
 /// Waits until a browser is connected and the broker has both of its subscriptions.
 async fn is_subscribed(browser: &mut Program, user: &str) {
-    let connected = loop {
-        // It tries until the application and its broker are there, and says each time that it failed.
-        if let Some(headers) = browser.event().await.get("connected") {
-            break headers.clone();
+    // It tries until the application and its broker are there, and says each time that it failed.
+    let connected = timeout(PATIENCE, async {
+        loop {
+            if let Some(headers) = browser.event().await.get("connected") {
+                return headers.clone();
+            }
         }
-    };
+    });
+    let connected = connected.await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {user}'s session"));
     assert_eq!(connected["user-name"], user, "{connected}");
     let mut receipts = Vec::new();
     for _ in 0..2 {

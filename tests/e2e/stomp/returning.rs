@@ -1,7 +1,7 @@
 //! Connections end and come again, and holes are filled or told.
 
 use serde_json::{Value, json};
-use ullim_tests::{Node, NodeBuilder, Redis, free_address};
+use ullim_tests::{Node, NodeBuilder, Redis, free_address, within};
 
 use super::program::{Program, Way};
 use super::server::Server;
@@ -28,7 +28,8 @@ async fn stompjs_comes_back_to_a_node_that_was_started_again() {
     for (program, topic) in &mut programs {
         program.next("closed").await;
         // It tries until the node is there.
-        while program.event().await.get("connected").is_none() {}
+        let back = async { while program.event().await.get("connected").is_none() {} };
+        within("the connection that stompjs makes by itself", back).await;
         program.send(topic, "after");
         program.hears(&["after"]).await;
     }
