@@ -36,6 +36,8 @@ mod relay;
 mod rust_client;
 mod scene;
 mod slow_consumers;
+mod spring;
+mod stomp;
 mod subscribing;
 mod timeouts;
 mod tls;
