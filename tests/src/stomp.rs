@@ -58,14 +58,18 @@ impl Client {
         })
     }
 
-    /// A connection in 1.2 after `CONNECT` with these headers: what `CONNECTED` said.
+    /// A connection after `CONNECT` with these headers, in 1.2 unless they ask for another: what `CONNECTED` said.
     ///
     /// # Panics
     /// If it is refused.
     pub async fn connect(address: SocketAddr, headers: &[(&str, &str)]) -> (Self, Frame) {
         let mut client = within("a connection", Self::dial(address)).await.unwrap();
-        let connect = Frame::new("CONNECT").with("accept-version", "1.2").with("host", "localhost");
-        let connect = headers.iter().fold(connect, |frame, (name, value)| frame.with(name, value));
+        let mut connect = headers.iter().fold(Frame::new("CONNECT"), |frame, (name, value)| frame.with(name, value));
+        for (name, value) in [("accept-version", "1.2"), ("host", "localhost")] {
+            if connect.header(name).is_none() {
+                connect = connect.with(name, value);
+            }
+        }
         client.say(&connect).await;
         let connected = client.await_frame("CONNECTED").await;
         (client, connected)
