@@ -1,6 +1,5 @@
 //! `POST /api/history`: what was published on a recoverable channel, and where it stands.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -102,7 +102,7 @@ struct Kept<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     b64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    headers: Option<&'a BTreeMap<String, String>>,
+    headers: Option<&'a IndexMap<String, String>>,
     time: u64,
 }
 

@@ -1,11 +1,11 @@
 //! What a backend publishes, as the body of its request says it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use ullim_broker::PublishRequest;
@@ -105,7 +105,7 @@ fn content(fields: Fields, body: &Bytes) -> Result<Content, Refusal> {
 }
 
 /// An object of strings, each name once.
-struct Entries(BTreeMap<String, String>);
+struct Entries(IndexMap<String, String>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -123,7 +123,7 @@ impl<'de> Visitor<'de> for EntriesWalk {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut source: A) -> Result<Entries, A::Error> {
-        let mut entries = BTreeMap::new();
+        let mut entries = IndexMap::new();
         while let Some((name, value)) = source.next_entry::<String, String>()? {
             if entries.contains_key(&name) {
                 return Err(A::Error::custom(format_args!("the header {name:?} is there twice")));

@@ -29,10 +29,20 @@ pub struct Config {
     /// How long after its `connect` a session can be resumed, at most; never longer than its token.
     #[serde(with = "humantime_serde")]
     pub resume_ttl: Duration,
+    /// Users with a passcode, by their login.
+    pub users: BTreeMap<String, UserConfig>,
     /// Keys by the `kid` with which tokens name them.
     pub keys: BTreeMap<String, KeyConfig>,
     /// Further keys, from a file or an identity provider.
     pub jwks: JwksConfig,
+}
+
+/// A user who comes with a passcode instead of a token.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserConfig {
+    /// The argon2id hash of the passcode, in the PHC format. It must be given.
+    pub passcode: Option<Secret>,
 }
 
 /// One key. Tokens never choose its algorithm.
@@ -102,6 +112,7 @@ impl Default for Config {
             issuer: Vec::new(),
             resume_secret: None,
             resume_ttl: Duration::from_secs(24 * 60 * 60),
+            users: BTreeMap::new(),
             keys: BTreeMap::new(),
             jwks: JwksConfig::default(),
         }
@@ -136,7 +147,7 @@ pub enum ConfigError {
         bytes: usize,
     },
     /// Nobody could ever connect.
-    #[error("nobody could connect: set auth.hs256_secret, auth.keys, auth.jwks, or auth.anonymous = true")]
+    #[error("nobody could connect: set auth.hs256_secret, auth.keys, auth.jwks, auth.users, or auth.anonymous = true")]
     Nobody,
     /// A value cannot be used.
     #[error("{key}: {problem}")]

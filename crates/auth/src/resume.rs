@@ -46,6 +46,8 @@ struct Sealed {
     user: Option<String>,
     info: Option<String>,
     expires: Option<u64>,
+    #[serde(default)]
+    is_service: bool,
     until: u64,
 }
 
@@ -82,6 +84,7 @@ impl ResumeKey {
             user: identity.user.as_deref().map(str::to_owned),
             info: identity.info.as_ref().map(|info| info.as_str().to_owned()),
             expires: identity.expires,
+            is_service: identity.is_service,
             until: *until,
         };
         let mut bytes = serde_json::to_vec(&sealed).ok()?;
@@ -99,12 +102,12 @@ impl ResumeKey {
         let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let opened = self.key.open_in_place(nonce, Aad::from(CONTEXT), sealed).ok()?;
-        let Sealed { session, user, info, expires, until } = serde_json::from_slice(opened).ok()?;
+        let Sealed { session, user, info, expires, is_service, until } = serde_json::from_slice(opened).ok()?;
         let info = match info {
             Some(info) => Some(Info::parse(&info)?),
             None => None,
         };
-        let identity = Identity { user: user.map(Arc::from), info, expires };
+        let identity = Identity { user: user.map(Arc::from), info, expires, is_service };
         let is_due = now < until && expires.is_none_or(|expires| now < expires);
         is_due.then_some(Resumable { session: SessionId::parse(&session)?, identity, until })
     }
@@ -121,7 +124,8 @@ mod tests {
     }
 
     fn resumable() -> Resumable {
-        let identity = Identity { user: Some("alice".into()), info: Info::parse("{\"a\":1}"), expires: Some(2000) };
+        let (user, info) = (Some("alice".into()), Info::parse("{\"a\":1}"));
+        let identity = Identity { user, info, expires: Some(2000), is_service: true };
         Resumable { session: SessionId([7; 16]), identity, until: 1000 }
     }
 

@@ -161,7 +161,7 @@ impl Claims {
         }
         let user = self.sub.ok_or(Rejection::Invalid("the token needs the claim \"sub\""))?;
         let user = checked_user(user)?;
-        Ok(Identity { user: Some(user.into()), info: info(self.info)?, expires: Some(self.exp) })
+        Ok(Identity { user: Some(user.into()), info: info(self.info)?, expires: Some(self.exp), is_service: false })
     }
 
     /// What is allowed, if this is a token for `subscribe`.

@@ -14,11 +14,13 @@ use crate::identity::{Grant, Identity};
 use crate::jwks::source::{Source, Unknown};
 use crate::key::Key;
 use crate::token::{self, Claims, Parties, Token};
+use crate::users::{self, Users};
 use crate::verdict::{Rejection, Verified};
 
-/// Checks tokens. The algorithm is fixed by the key, never by the token.
+/// Checks tokens and passcodes. The algorithm is fixed by the key, never by the token.
 pub struct Verifier {
     keyring: Arc<Keyring>,
+    users: Option<Arc<Users>>,
     anonymous: bool,
 }
 
@@ -64,7 +66,8 @@ impl Verifier {
             source: Source::new(&config.jwks)?.map(Arc::new),
             parties: Parties { audience: config.audience.clone(), issuer: config.issuer.clone() },
         };
-        if keyring.is_empty() && !config.anonymous {
+        let users = Users::new(&config.users)?;
+        if keyring.is_empty() && users.is_none() && !config.anonymous {
             return Err(ConfigError::Nobody);
         }
         for (key, values) in [("auth.audience", &config.audience), ("auth.issuer", &config.issuer)] {
@@ -78,7 +81,7 @@ impl Verifier {
             let bytes = secret.expose().len();
             return Err(ConfigError::ShortSecret { key: "auth.resume_secret".to_owned(), bytes });
         }
-        Ok(Self { keyring: Arc::new(keyring), anonymous: config.anonymous })
+        Ok(Self { keyring: Arc::new(keyring), users, anonymous: config.anonymous })
     }
 
     /// Reads the JWK Set now and then, and when a token needs it. Where there is none, or where another watch of this
@@ -114,6 +117,34 @@ impl Verifier {
             None if self.anonymous => Verified::Now(Ok(Identity::default())),
             None => Verified::Now(Err(Rejection::Missing)),
         }
+    }
+
+    /// The identity of a client that names a login, a passcode, both or neither. With the login of a configured user the
+    /// passcode is that user's; else one that looks like a token is a token, and the login means nothing. Both empty is
+    /// both absent.
+    pub fn verify_login(&self, login: Option<&str>, passcode: Option<&str>) -> Verified<Identity> {
+        let given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+        match (login, passcode) {
+            (Some(login), Some(passcode)) if self.is_configured(login) => self.verify_passcode(login, passcode),
+            (_, Some(passcode)) if Token::parse(passcode).is_ok() => self.verify(Some(passcode)),
+            _ if !given(login) && !given(passcode) => self.verify(None),
+            (login, passcode) => self.verify_passcode(login.unwrap_or_default(), passcode.unwrap_or_default()),
+        }
+    }
+
+    /// The identity of a configured user, if this is its passcode. A passcode that was not seen before is judged later:
+    /// in tens of milliseconds, or seconds where very many are tried at once. The verdict has to be waited for within a
+    /// Tokio runtime.
+    pub fn verify_passcode(&self, login: &str, passcode: &str) -> Verified<Identity> {
+        match &self.users {
+            Some(users) => users.verify(login, passcode),
+            None => Verified::Now(Err(users::WRONG)),
+        }
+    }
+
+    /// Whether a user with this login is configured.
+    pub fn is_configured(&self, login: &str) -> bool {
+        self.users.as_ref().is_some_and(|users| users.contain(login))
     }
 
     /// What a subscription token allows. Whether it is this client's and this channel's is for the caller to say.

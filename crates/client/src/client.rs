@@ -1,8 +1,8 @@
 //! Owns the handle: what a user can ask of a client, and how a command can fail.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +31,8 @@ pub struct Client {
 pub struct PublishOptions {
     /// Whether this session, if it is subscribed to the channel, gets the publication too. It does by default.
     pub echo: bool,
-    /// What to attach: up to 16 headers, 4 KiB in all; the node refuses more.
-    pub headers: BTreeMap<String, String>,
+    /// What to attach: up to 16 headers, 4 KiB in all; the node refuses more. They reach subscribers in this order.
+    pub headers: IndexMap<String, String>,
     /// On a recoverable channel: of two publications with the same id within five minutes the second is not one, and is
     /// answered with the first one's position, so that it can be tried again. 1 to 128 bytes. Means nothing elsewhere.
     pub id: Option<String>,
@@ -40,7 +40,7 @@ pub struct PublishOptions {
 
 impl Default for PublishOptions {
     fn default() -> Self {
-        Self { echo: true, headers: BTreeMap::new(), id: None }
+        Self { echo: true, headers: IndexMap::new(), id: None }
     }
 }
 

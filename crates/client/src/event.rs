@@ -1,8 +1,8 @@
 //! Owns what the user hears: publications, gaps, and what becomes of the connection.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use tokio::sync::mpsc;
 use ullim_protocol::position::Position;
 
@@ -135,8 +135,8 @@ pub struct Publication {
     pub data: Data,
     /// When, in Unix milliseconds.
     pub time: u64,
-    /// What the publisher attached; often empty.
-    pub headers: BTreeMap<String, String>,
+    /// What the publisher attached, in its order; often empty.
+    pub headers: IndexMap<String, String>,
     /// Its place in the channel's history, if the channel is recoverable.
     pub position: Option<Position>,
 }

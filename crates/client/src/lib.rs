@@ -63,6 +63,8 @@ pub use config::{Config, ConfigError};
 pub use data::{Data, Info};
 pub use event::{Event, Events, GapReason, Publication};
 pub use history::{History, Part};
+/// What holds the headers of a publication.
+pub use indexmap::IndexMap;
 pub use owner::connect;
 pub use presence::{Member, MembersPage, Occupancy, Page};
 pub use reason::{Reason, TlsError};

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::handshake::PlainRequest;
 use crate::pages::{Page, Pages};
-use crate::routes::WEBSOCKET_PATHS;
+use crate::routes::PATHS;
 use crate::stream::Stream;
 
 /// Pages are for this origin alone, and for nobody's cache.
@@ -108,8 +108,8 @@ pub(crate) fn answer(request: &PlainRequest, pages: &Pages) -> Answer {
             return Answer::new(status, PAGE_HEADERS, content_type, body, is_get);
         }
         Some(_) => Refused::new(405, "there is only a page to GET here"),
-        None if !WEBSOCKET_PATHS.contains(&path.as_str()) => {
-            Refused::new(404, "there is nothing here; WebSockets are served at / and /ws")
+        None if !PATHS.iter().any(|known| known.path == path) => {
+            Refused::new(404, "there is nothing here; WebSockets are served at /, /ws and, with STOMP, /stomp")
         }
         None if is_get || is_head => Refused::new(426, "this is a WebSocket endpoint: connect with a WebSocket client"),
         None => Refused::new(405, "a WebSocket is opened with GET"),

@@ -13,7 +13,7 @@ use ullim_hub::Wire;
 
 use crate::answer::Refused;
 use crate::forwarded;
-use crate::routes::{ROUTES, WEBSOCKET_PATHS, route, wire_of};
+use crate::routes::{PATHS, Path, route, wire_of};
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -41,6 +41,18 @@ pub(crate) struct Accepted {
     pub(crate) request_bytes: usize,
     /// Whom the proxy speaks for, if a proxy asks and says so.
     pub(crate) client: Option<IpAddr>,
+    /// What the request brought to show who the client is. Never shown.
+    pub(crate) token: Option<Token>,
+}
+
+/// A token, which `Debug` does not show.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// HTTP, but no upgrade.
@@ -95,7 +107,8 @@ fn judge(head: &Head<'_>, rules: &Rules, proxied: bool, request_bytes: usize) ->
     let client = if proxied { head.client(rules)? } else { None };
     if head.lists("upgrade", "websocket") {
         let (wire, response) = accept(head, rules)?;
-        return Ok(Opening::Accepted(Accepted { wire, response, request_bytes, client }));
+        let token = head.token()?;
+        return Ok(Opening::Accepted(Accepted { wire, response, request_bytes, client, token }));
     }
     let (path, query) = head.target();
     let (method, path) = (head.request.method.unwrap_or_default().to_owned(), path.to_owned());
@@ -129,6 +142,18 @@ impl<'r> Head<'r> {
         client.map_err(|_| Refused::new(400, "the header X-Forwarded-For has something that is no address"))
     }
 
+    /// What `Authorization: Bearer`, or else the query's `token`, brings.
+    fn token(&self) -> Result<Option<Token>, Refused> {
+        if let Some(value) = self.single("authorization")?
+            && let Some((scheme, token)) = value.split_once(' ')
+            && scheme.eq_ignore_ascii_case("bearer")
+        {
+            return Ok(Some(Token(token.trim().to_owned())));
+        }
+        let pairs = self.target().1.unwrap_or_default().split('&');
+        Ok(pairs.filter_map(|pair| pair.strip_prefix("token=")).next().map(|token| Token(token.to_owned())))
+    }
+
     /// The value of a header that may occur once.
     fn single(&self, name: &'static str) -> Result<Option<&'r str>, Refused> {
         let mut values = self.values(name);
@@ -152,9 +177,10 @@ fn accept(head: &Head<'_>, rules: &Rules) -> Result<(Wire, Vec<u8>), Refused> {
     if request.version != Some(1) {
         return Err(Refused::new(400, "a WebSocket is opened with HTTP/1.1"));
     }
-    if !WEBSOCKET_PATHS.contains(&head.target().0) {
-        return Err(Refused::new(404, "WebSockets are served at / and /ws"));
-    }
+    let asked = head.target().0;
+    let Some(path) = PATHS.iter().find(|path| path.path == asked) else {
+        return Err(Refused::new(404, "WebSockets are served at /, /ws and, with STOMP, /stomp"));
+    };
     if !head.lists("connection", "upgrade") {
         return Err(Refused::new(400, "the header Connection does not list Upgrade"));
     }
@@ -174,25 +200,26 @@ fn accept(head: &Head<'_>, rules: &Rules) -> Result<(Wire, Vec<u8>), Refused> {
     }
     let key = head.single("sec-websocket-key")?.unwrap_or_default();
     if STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
-        let wire = subprotocol(head)?;
-        Ok((wire.unwrap_or(Wire(0)), response(key, wire)))
+        let agreed = subprotocol(head, path)?;
+        let wire = agreed.or_else(|| wire_of(path.subprotocols[0]));
+        Ok((wire.unwrap_or(Wire(0)), response(key, agreed)))
     } else {
         Err(Refused::new(400, "the header Sec-WebSocket-Key is not 16 bytes in base64"))
     }
 }
 
-/// The first subprotocol offered that is known; none if none is offered (section 4.2.2, /subprotocol/).
-fn subprotocol(head: &Head<'_>) -> Result<Option<Wire>, Refused> {
+/// The first subprotocol offered that is spoken there; none if none is offered (section 4.2.2, /subprotocol/).
+fn subprotocol(head: &Head<'_>, path: &Path) -> Result<Option<Wire>, Refused> {
     let offered = head.values("sec-websocket-protocol").flat_map(|value| value.split(',')).map(str::trim);
     let mut offered = offered.filter(|name| !name.is_empty()).peekable();
     if offered.peek().is_none() {
         return Ok(None);
     }
-    match offered.find_map(wire_of) {
+    match offered.find(|name| path.subprotocols.contains(name)).and_then(wire_of) {
         Some(wire) => Ok(Some(wire)),
         None => {
-            let known = ROUTES.map(|route| route.subprotocol).join(" and ");
-            Err(Refused::new(400, format!("none of the subprotocols offered is known; this node speaks {known}")))
+            let known = path.subprotocols.join(" and ");
+            Err(Refused::new(400, format!("none of the subprotocols offered is known; at {} it is {known}", path.path)))
         }
     }
 }

@@ -7,7 +7,7 @@
 //! * `handshake`: the opening request, pure; `forwarded`: whom a proxy speaks for
 //! * `answer`: answers in plain HTTP; [`Pages`]: what there is to be read
 //! * `routes`: which dialect is spoken on which transport
-//! * `websocket`: the native dialect's commands out of frames, and messages into them
+//! * `encode`: the hub's messages in each dialect; `websocket`: the native dialect's commands; `stomp`: that dialect
 //! * `socket`: one connection's two ends; `stream`: its bytes, with TLS or without
 
 mod address;
@@ -15,6 +15,7 @@ mod answer;
 mod capacity;
 pub mod config;
 mod counters;
+mod encode;
 mod forwarded;
 mod gateway;
 mod handshake;
@@ -23,6 +24,7 @@ mod pages;
 mod routes;
 mod shard;
 mod socket;
+mod stomp;
 mod stream;
 mod tls;
 mod websocket;

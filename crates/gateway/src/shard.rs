@@ -6,11 +6,12 @@
 //! * `accepting`: the listeners, while this shard has the turn
 //! * `arrivals`: who arrives; `securing`: TLS handshakes, `queue`: whose turn it is; `opening`: requests, and their
 //!   answers
-//! * `input`: from a connection's bytes to the hub's commands
+//! * `input`: from a connection's bytes to the hub's commands; `frames`: those of STOMP
 //! * `sockets`: the event queue
 
 mod accepting;
 mod arrivals;
+mod frames;
 mod input;
 mod opening;
 mod queue;
@@ -34,6 +35,7 @@ use ullim_protocol::websocket::Limits;
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::counters::{Counters, Published, TlsCounters};
+use crate::encode::Frames;
 use crate::handshake::Rules;
 use crate::listener::Acceptor;
 use crate::pages::Pages;
@@ -41,8 +43,8 @@ use crate::shard::accepting::Accepting;
 use crate::shard::arrivals::{ArrivingSockets, Key};
 use crate::shard::sockets::Sockets;
 use crate::socket::Socket;
+use crate::stomp;
 use crate::tls::Job;
-use crate::websocket::Frames;
 
 pub(crate) use securing::Securing;
 
@@ -88,7 +90,9 @@ pub(crate) struct Shard {
     addresses: Arc<Addresses>,
     pages: Pages,
     rules: Rules,
+    /// Of a WebSocket's messages.
     limits: Limits,
+    stomp: stomp::Rules,
     inbox: ShardInbox,
     /// What was taken from `inbox`, and how much of it the hub has had.
     backlog: Vec<Relayed>,
@@ -129,6 +133,7 @@ impl Shard {
         let ShardSetup { id, config, hub, inbox, acceptor, number, securing, addresses, pages, orders, published } =
             setup;
         let limits = Limits { message_bytes: config.message_bytes, fragments: config.message_fragments };
+        let stomp = stomp::Rules::new(&config, &hub.config);
         let transport = Transport { message_bytes: config.message_bytes, close_timeout: config.close_timeout };
         let tick = (hub.config.ping_interval / 256).clamp(Duration::from_millis(1), TICK);
         Ok(Self {
@@ -146,6 +151,7 @@ impl Shard {
                 trusted: config.trusted_proxies,
             },
             limits,
+            stomp,
             inbox,
             backlog: Vec::new(),
             relayed: 0,

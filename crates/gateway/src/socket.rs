@@ -7,6 +7,7 @@ use ullim_hub::Outlet;
 use ullim_protocol::websocket::Decoder;
 
 use crate::listener::Place;
+use crate::stomp;
 use crate::stream::{Stream, Taken};
 
 /// A client's socket. Small: it lies in the hub's table of connections, where fan-out walks.
@@ -22,19 +23,34 @@ struct Rest {
     /// `None` between messages.
     input: Option<Box<Input>>,
     place: Place,
+    /// None in other dialects.
+    stomp: Option<Box<stomp::Session>>,
 }
 
 /// What of a client's bytes has not become a command yet.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
-    pub(crate) decoder: Decoder,
+    pub(crate) websocket: Decoder,
+    pub(crate) stomp: ullim_protocol::stomp::Decoder,
+    /// What of a WebSocket's message has not become STOMP frames yet, because commands wait.
+    pub(crate) message: Vec<u8>,
     /// Bytes that were read but not decoded, because commands wait.
     pub(crate) unread: Vec<u8>,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Stream, place: Place) -> Self {
-        Self { stream, rest: Box::new(Rest { input: None, place }) }
+    pub(crate) fn new(stream: Stream, place: Place, stomp: Option<stomp::Session>) -> Self {
+        Self { stream, rest: Box::new(Rest { input: None, place, stomp: stomp.map(Box::new) }) }
+    }
+
+    /// What its dialect knows of it, if that is STOMP.
+    pub(crate) fn stomp(&mut self) -> Option<&mut stomp::Session> {
+        self.rest.stomp.as_deref_mut()
+    }
+
+    /// How many heartbeats long its client may be silent, if that was agreed; 0 for ever.
+    pub(crate) fn patience(&self) -> Option<u8> {
+        self.rest.stomp.as_ref()?.patience()
     }
 
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {
@@ -61,9 +77,16 @@ impl Socket {
         self.rest.input.as_mut().map(|input| std::mem::take(&mut input.unread)).unwrap_or_default()
     }
 
+    /// Whether a part of a message waits that comes before them.
+    pub(crate) fn has_begun_message(&self) -> bool {
+        self.rest.input.as_ref().is_some_and(|input| !input.message.is_empty())
+    }
+
     /// Keeps what is left of the input, if there is anything.
     pub(crate) fn keep(&mut self, input: Input) {
-        self.rest.input = (input.decoder.is_midway() || !input.unread.is_empty()).then(|| Box::new(input));
+        let is_midway = input.websocket.is_midway() || input.stomp.is_midway();
+        let is_needed = is_midway || !input.message.is_empty() || !input.unread.is_empty();
+        self.rest.input = is_needed.then(|| Box::new(input));
     }
 }
 

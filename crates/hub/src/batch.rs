@@ -51,7 +51,7 @@ pub(crate) struct Segment {
     pub(crate) channel: ChannelKey,
     pub(crate) receivers: Receivers,
     /// What becomes of it where a client reads too slowly.
-    slow_consumer: SlowConsumer,
+    pub(crate) slow_consumer: SlowConsumer,
     first: u32,
     last: u32,
     /// How many connections it was written or queued to.
@@ -90,7 +90,7 @@ struct Encoding {
 }
 
 /// Some of the bytes of one encoding.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Piece {
     encoding: u32,
     range: Range<usize>,
@@ -234,7 +234,7 @@ pub(crate) struct Content<'b> {
 impl<'b> Content<'b> {
     /// All of a segment for a wire.
     #[inline(always)]
-    pub(crate) fn whole(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> Piece {
+    pub(crate) fn whole<O>(&mut self, segment: u32, wire: Wire, encode: &impl Encode<O>, items: &[Relayed]) -> Piece {
         let mut encoding = self.segments[segment as usize].encodings[usize::from(wire.0)];
         if encoding == NONE {
             encoding = self.encode(segment, wire, encode, items);
@@ -244,7 +244,7 @@ impl<'b> Content<'b> {
 
     #[cold]
     #[inline(never)]
-    fn encode(&mut self, segment: u32, wire: Wire, encode: &impl Encode, items: &[Relayed]) -> u32 {
+    fn encode<O>(&mut self, segment: u32, wire: Wire, encode: &impl Encode<O>, items: &[Relayed]) -> u32 {
         let number = self.encoded.encodings.len() as u32;
         let Segment { first, encodings, .. } = &mut self.segments[segment as usize];
         encodings[usize::from(wire.0)] = number;
@@ -268,6 +268,24 @@ impl<'b> Content<'b> {
         let (own, rest) = self.excluded[before..].split_at(own);
         self.excluded = rest;
         own
+    }
+
+    /// The items of a segment that a slot may hear, and where each lies in the bytes of `whole`.
+    pub(crate) fn items(&mut self, segment: u32, whole: &Piece, excluded: &[u64], into: &mut Vec<(u32, Piece)>) {
+        let ends = &self.encoded.ends[self.encoded.encodings[whole.encoding as usize].ends..];
+        let (mut at, mut begin) = (self.segments[segment as usize].first, whole.range.start);
+        for end in ends {
+            let range = std::mem::replace(&mut begin, *end)..*end;
+            let link = &mut self.links[at as usize];
+            match excluded.iter().any(|pair| *pair as u32 == at) {
+                true => link.spared += 1,
+                false => into.push((at, Piece { encoding: whole.encoding, range })),
+            }
+            at = link.next;
+            if at == NONE {
+                break;
+            }
+        }
     }
 
     /// Adds what of a segment is for a slot that must not hear the items that `excluded` names.
@@ -326,7 +344,7 @@ impl Content<'_> {
             let bytes = copy.clone();
             match &items[at] {
                 Relayed::Publication(_) if is_latest => {
-                    gave_way += u64::from(outbox.push_latest(bytes, segment.channel));
+                    gave_way += u64::from(outbox.push_latest(bytes, segment.channel, 0));
                 }
                 Relayed::Publication(routed) => {
                     let (channel, window) = (routed.channel.clone(), routed.published);
@@ -353,24 +371,19 @@ impl Encoded {
     }
 
     #[cold]
-    fn encode(
+    fn encode<O>(
         &mut self,
         segment: u32,
         own: impl Iterator<Item = usize>,
         wire: Wire,
-        encode: &impl Encode,
+        encode: &impl Encode<O>,
         items: &[Relayed],
     ) {
         let (start, ends) = (self.bytes.len(), self.ends.len());
         for at in own {
-            let push = match &items[at] {
-                Relayed::Publication(routed) => {
-                    Outgoing::Push(routed.channel.as_str(), Push::Publication(&routed.publication))
-                }
-                Relayed::Presence(routed) => Outgoing::Push(routed.channel.as_str(), Push::Presence(&routed.event)),
-                _ => continue, // a segment has no others
-            };
-            encode.message(wire, &push, &mut self.bytes);
+            // A segment has no others.
+            let Some((channel, push)) = push_of(&items[at]) else { continue };
+            encode.shared(wire, &Outgoing::Push(channel, push), &mut self.bytes);
             self.ends.push(self.bytes.len());
         }
         let range = start..self.bytes.len();
@@ -381,6 +394,15 @@ impl Encoded {
 impl Piece {
     pub(crate) fn len(&self) -> usize {
         self.range.len()
+    }
+}
+
+/// What is told of an item, if it can be part of a segment, and of which channel.
+pub(crate) fn push_of(item: &Relayed) -> Option<(&str, Push<'_>)> {
+    match item {
+        Relayed::Publication(routed) => Some((routed.channel.as_str(), Push::Publication(&routed.publication))),
+        Relayed::Presence(routed) => Some((routed.channel.as_str(), Push::Presence(&routed.event))),
+        _ => None,
     }
 }
 

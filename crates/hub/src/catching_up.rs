@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 
 use ullim_broker::{Relayed, Window};
-use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
+use ullim_protocol::outgoing::{Gap, GapReason, Push};
 use ullim_protocol::position::Position;
 use ullim_protocol::presence::Info;
 
@@ -156,7 +156,7 @@ pub(crate) fn widest(a: Window, b: Window) -> Window {
     Window { from: a.from.min(b.from), to: a.to.max(b.to) }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// From now on what happens on the channel is held back for this subscription, until [`caught_up`](Self::caught_up).
     pub(crate) fn begin_catching_up(&mut self, id: ConnectionId, key: ChannelKey) {
         let now = self.broker.now();
@@ -188,17 +188,17 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => {
                     // As in `tell_epoch`.
                     if let Some(position) = routed.publication.position.filter(|position| position.offset == 1) {
-                        self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Position(position)));
+                        self.tell_push(id.slot, key, &name, Push::Position(position));
                     }
                     continue;
                 }
                 Relayed::Publication(routed) => {
                     let publication = &routed.publication;
-                    self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Publication(publication)));
+                    self.tell_push(id.slot, key, &name, Push::Publication(publication));
                     self.counters.delivered(now, publication.time, 1);
                 }
                 Relayed::Presence(routed) => {
-                    self.tell(id.slot, &Outgoing::Push(name.as_str(), Push::Presence(&routed.event)));
+                    self.tell_push(id.slot, key, &name, Push::Presence(&routed.event));
                     self.counters.presence_events += 1;
                 }
                 Relayed::Gap(_, gap) => {

@@ -11,17 +11,17 @@ use crate::outlet::{Encode, Outlet, Wire};
 use crate::registry::ChannelKey;
 use crate::session::Subscription;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Ends a connection with a reason. What waits for it is still written first.
     pub fn close(&mut self, id: ConnectionId, code: &'static CloseCode, detail: &str) {
-        self.say_goodbye(id, code.number, |encode, wire, out| encode.close(wire, code, detail, out));
+        self.say_goodbye(id, code.number, |encode, wire, outlet, out| encode.close(wire, outlet, code, detail, out));
         self.finish_if_flushed(id);
         self.close_deadlines.add(self.now, id);
     }
 
     /// The peer closed, with `code`; `write` is the transport's answer. The connection ends once that is out.
     pub fn closed_by_peer(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&mut Vec<u8>)) {
-        self.say_goodbye(id, code, |_, _, out| write(out));
+        self.say_goodbye(id, code, |_, _, _, out| write(out));
         match self.connection(id) {
             Some(connection) if connection.outbox.is_empty() && connection.outlet.is_flushed() => self.remove(id),
             Some(_) => self.close_deadlines.add(self.now, id),
@@ -50,17 +50,16 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     /// The last bytes for a connection; from here on it hears nothing, and nothing that it says matters.
-    fn say_goodbye(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
+    fn say_goodbye(&mut self, id: ConnectionId, code: u16, write: impl FnOnce(&E, Wire, &mut O, &mut Vec<u8>)) {
         if self.cork.holds(id.slot) {
             self.uncork();
         }
-        let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
-            return;
-        };
+        let connection = self.connections.get_mut(id.slot as usize);
+        let connection = connection.filter(|connection| connection.generation == id.generation && !connection.closing);
+        let Some(connection) = connection else { return };
         connection.closing = true;
-        let wire = connection.wire;
         let mut bytes = Vec::new();
-        write(&self.encode, wire, &mut bytes);
+        write(&self.encode, connection.wire, &mut connection.outlet, &mut bytes);
         *self.counters.ended.entry(counted(code)).or_default() += 1;
         self.leave_everything(id);
         let sent = self.connection(id).map(|connection| connection.send_own(&bytes));

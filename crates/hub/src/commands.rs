@@ -13,7 +13,7 @@ use crate::pipeline::{Answer, Pipeline, Stage, Ticket, Unanswered};
 use crate::session::Session;
 use crate::work::Ended;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Carries a request out, or queues it behind those that wait.
     pub(crate) fn take(&mut self, id: ConnectionId, request: Request) {
         let Request { id: number, command } = request;
@@ -119,10 +119,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let connected = self.session(id).is_some();
         let refused = |code, text: &str| Stage::Ready(Answer::Refused(Refusal::new(code, text)));
         match command {
-            Command::Connect { .. } if connected => {
+            Command::Connect { .. } | Command::Login { .. } if connected => {
                 refused(&codes::ALREADY_CONNECTED, "this connection has a session already")
             }
             Command::Connect { token, resume } => self.connect(ticket, token.as_deref(), resume.as_deref()),
+            Command::Login { login, passcode } => self.login(ticket, login.as_deref(), passcode.as_deref()),
             _ if !connected => refused(&codes::NOT_CONNECTED, "the first command must be connect"),
             Command::Subscribe(channel) => self.subscribe(ticket, vec![channel], false),
             Command::SubscribeMany(channels) => self.subscribe(ticket, channels, true),
@@ -130,6 +131,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                 self.unsubscribe(id, &channel);
                 Stage::Ready(Answer::Unsubscribed)
             }
+            Command::Withdraw { channel, label } => {
+                self.withdraw(id, &channel, label);
+                Stage::Ready(Answer::Unsubscribed)
+            }
+            Command::Acknowledge(acknowledge) => Stage::Ready(match self.acknowledge(id, &acknowledge) {
+                true => Answer::Pong,
+                false => Answer::Refused(not_outstanding()),
+            }),
             Command::Refresh { token } => self.refresh(ticket, &token),
             Command::Publish(publish) => self.publish(ticket, publish),
             Command::History(wanted) => self.history(ticket, wanted),
@@ -199,6 +208,10 @@ impl Stage {
             }
         })
     }
+}
+
+fn not_outstanding() -> Refusal {
+    Refusal::new(&codes::BAD_MESSAGE, "this message is not waiting to be acknowledged")
 }
 
 pub(crate) fn unavailable(text: &str) -> Refusal {

@@ -17,7 +17,7 @@ use crate::pipeline::{Answer, Stage, Ticket};
 use crate::session::Session;
 use crate::work::Ended;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Draws random numbers and seals a token for nobody: their first use in a thread takes milliseconds. Call it once in
     /// the thread that the hub will stay in, before there are clients.
     pub fn warm_up(&self) {
@@ -35,7 +35,17 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         {
             return self.open_session_of(ticket.connection, identity.clone(), Some(*session));
         }
-        match self.verifier.verify(token) {
+        let verified = self.verifier.verify(token);
+        self.judged(ticket, verified, resumable)
+    }
+
+    pub(crate) fn login(&mut self, ticket: Ticket, login: Option<&str>, passcode: Option<&str>) -> Stage {
+        let verified = self.verifier.verify_login(login, passcode);
+        self.judged(ticket, verified, None)
+    }
+
+    fn judged(&mut self, ticket: Ticket, verified: Verified<Identity>, resumable: Option<Resumable>) -> Stage {
+        match verified {
             Verified::Now(verdict) => self.connected(ticket.connection, verdict, resumable),
             Verified::Later(verdict) => {
                 self.wait_for(Later::Pending(verdict), move |verdict| Ended::Verified(ticket, verdict));

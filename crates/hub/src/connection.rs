@@ -41,6 +41,8 @@ pub(crate) struct Connection<O> {
     pub(crate) finished: bool,
     /// Told the transport to stop reading.
     pub(crate) paused: bool,
+    /// It stays so until there are tokens for commands again.
+    pub(crate) slowed: bool,
 }
 
 const _: () = {

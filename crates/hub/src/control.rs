@@ -11,7 +11,7 @@ use crate::outlet::{Encode, Outlet};
 use crate::registry::ChannelKey;
 use crate::session::Progress;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Whether somebody on this shard is concerned. Most orders to replace a session are for other shards.
     pub(crate) fn concerns(&self, control: &Control) -> bool {
         match control {

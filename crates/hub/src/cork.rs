@@ -4,7 +4,7 @@ use ullim_protocol::outgoing::Outgoing;
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
-use crate::outlet::{Encode, Outlet, Wire};
+use crate::outlet::{Encode, Outlet, Then, Wire};
 
 /// Messages for one connection that have not been written yet.
 #[derive(Default)]
@@ -33,20 +33,30 @@ impl Cork {
     }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
+    ///
+    /// The message may be the connection's last: then it is closing afterwards.
     pub(crate) fn tell(&mut self, slot: u32, message: &Outgoing<'_>) {
-        self.corked(slot, |encode, wire, out| encode.message(wire, message, out));
+        let then = self.corked(slot, |encode, wire, outlet, out| encode.message(wire, outlet, message, out));
+        if let Some(Then::Close(code)) = then
+            && let Some(id) = self.connection_in(slot as usize)
+        {
+            self.close(id, code, code.meaning);
+        }
     }
 
-    pub(crate) fn corked(&mut self, slot: u32, write: impl FnOnce(&E, Wire, &mut Vec<u8>)) {
+    pub(crate) fn corked<T>(
+        &mut self,
+        slot: u32,
+        write: impl FnOnce(&E, Wire, &mut O, &mut Vec<u8>) -> T,
+    ) -> Option<T> {
         if self.cork.slot != Some(slot) {
             self.uncork();
             self.cork.slot = Some(slot);
         }
-        if let Some(connection) = self.connections.get(slot as usize) {
-            write(&self.encode, connection.wire, &mut self.cork.bytes);
-        }
+        let connection = self.connections.get_mut(slot as usize).filter(|connection| !connection.closing)?;
+        Some(write(&self.encode, connection.wire, &mut connection.outlet, &mut self.cork.bytes))
     }
 
     /// Writes what was told last. Call it when a connection's input is used up.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use ullim_broker::Histogram;
 
+use crate::config::SlowConsumer;
+
 /// Counted since the start of the shard, but for the first three, which are what is there now.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Counters {
@@ -64,6 +66,14 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn auth_failed(&mut self, reason: &'static str) {
         *self.auth_failures.entry(reason).or_default() += 1;
+    }
+
+    /// Publications gave way in a namespace with this policy.
+    pub(crate) fn gave_way(&mut self, policy: SlowConsumer, count: u64) {
+        match policy {
+            SlowConsumer::Latest => self.dropped_latest += count,
+            SlowConsumer::DropOldest | SlowConsumer::Close => self.dropped_oldest += count,
+        }
     }
 
     /// A publication of `time` has reached so many subscribers at `now`, both in Unix milliseconds.

@@ -19,7 +19,7 @@ const ABSENCE: Duration = Duration::from_secs(15);
 /// Who is still here, and until when, by the shard's clock. The next first.
 pub(crate) type Draining = VecDeque<(Duration, ConnectionId)>;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Sends every client elsewhere, evenly over `window`: each with a session is told `reconnect` at once, with the time
     /// that it has, and is closed with 1001 after that. Those without one are closed at once. Whoever comes from now on
     /// should not be let in. Means nothing the second time.

@@ -69,7 +69,7 @@ impl Expiries {
     }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// The broker's clock, in Unix seconds.
     pub(crate) fn unix_seconds(&self) -> u64 {
         self.broker.now() / 1000

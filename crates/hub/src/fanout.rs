@@ -7,12 +7,14 @@
 //! Of the batch `a1 b1 a2`, for instance, the segments are `a1 a2` and `b1`. A connection that hears both channels is
 //! written `a1 a2 b1`: the order holds within each channel, and is not promised across them.
 
+mod labelled;
+
 use std::io::IoSlice;
 
 use slab::Slab;
 use ullim_broker::{Relayed, Routed};
 use ullim_protocol::channel::ChannelName;
-use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push};
+use ullim_protocol::outgoing::{Gap, GapReason, Push};
 
 use crate::batch::{Batch, Content, Piece};
 use crate::catching_up::event_size;
@@ -41,8 +43,12 @@ pub(crate) struct Scratch {
     pieces: Vec<Piece>,
     /// What goes to one connection, in a row.
     copied: Vec<u8>,
+    /// What goes to one connection on a wire with labels.
+    labelled: labelled::Parts,
     /// Connections that refused, or whose outbox has grown.
     troubled: Vec<(ConnectionId, bool)>,
+    /// Connections for whose acknowledgement too much waits.
+    unacknowledged: Vec<ConnectionId>,
 }
 
 /// One walk over the connections.
@@ -54,14 +60,18 @@ struct Pass<'p, O, E> {
     content: Content<'p>,
     pieces: &'p mut Vec<Piece>,
     copied: &'p mut Vec<u8>,
+    labelled: &'p mut labelled::Parts,
     troubled: &'p mut Vec<(ConnectionId, bool)>,
+    unacknowledged: &'p mut Vec<ConnectionId>,
     /// How many bytes were written or queued.
     bytes: usize,
     /// How many publications gave way to newer ones.
     gave_way: u64,
+    /// How many gave way, the oldest first, while acknowledgements were awaited.
+    dropped_oldest: u64,
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Takes what the broker has relayed, in order, up to a batch; how many items that was.
     pub fn relay(&mut self, items: &[Relayed]) -> usize {
         self.uncork();
@@ -147,7 +157,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             return false;
         }
         self.fan_out(items);
-        self.tell(slot, &Outgoing::Push(routed.channel.as_str(), Push::Position(position)));
+        self.tell_push(slot, key, &routed.channel, Push::Position(position));
         true
     }
 
@@ -167,9 +177,12 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             content,
             pieces: &mut scratch.pieces,
             copied: &mut scratch.copied,
+            labelled: &mut scratch.labelled,
             troubled: &mut scratch.troubled,
+            unacknowledged: &mut scratch.unacknowledged,
             bytes: 0,
             gave_way: 0,
+            dropped_oldest: 0,
         };
         match pass.content.segments {
             [only] => {
@@ -182,6 +195,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         self.counters.message_bytes_out += pass.bytes as u64;
         self.counters.dropped_latest += pass.gave_way;
+        self.counters.dropped_oldest += pass.dropped_oldest;
         let now = self.broker.now();
         for (at, times) in scratch.batch.reached() {
             match &items[at] {
@@ -192,6 +206,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         scratch.batch.clear();
         for (id, sent) in scratch.troubled.drain(..) {
             self.after_sending(id, sent);
+        }
+        for id in scratch.unacknowledged.drain(..) {
+            self.close_unacknowledged(id);
         }
         self.scratch = scratch;
     }
@@ -218,11 +235,11 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let from = gap.from.max(since.unwrap_or_default()).min(gap.to);
         let gap = Gap { from, ..gap };
         self.counters.gaps += 1;
-        self.tell(slot, &Outgoing::Push(name.as_str(), Push::Gap(gap)));
+        self.tell_push(slot, key, name, Push::Gap(gap));
     }
 }
 
-impl<O: Outlet, E: Encode> Pass<'_, O, E> {
+impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
     /// Sends the only segment to each of its receivers.
     fn send_one(&mut self, slots: &Slots) {
         // Mostly all connections have the same wire.
@@ -234,6 +251,10 @@ impl<O: Outlet, E: Encode> Pass<'_, O, E> {
             let wire = connection.wire;
             let whole = match &last {
                 Some((last, whole)) if *last == wire => whole,
+                _ if self.encode.labels(wire) => {
+                    let excluded = self.content.excluded(slot);
+                    return self.send_labelled(slot, std::iter::once(0), excluded);
+                }
                 _ => &last.insert((wire, self.content.whole(0, wire, self.encode, self.items))).1,
             };
             let excluded = self.content.excluded(slot);
@@ -267,6 +288,11 @@ impl<O: Outlet, E: Encode> Pass<'_, O, E> {
             order = rest;
             let Some(wire) = self.connections.get(slot as usize).map(|connection| connection.wire) else { continue };
             let excluded = self.content.excluded(slot);
+            if self.encode.labels(wire) {
+                own.iter().for_each(|pair| self.content.segments[*pair as u32 as usize].reached += 1);
+                self.send_labelled(slot, own.iter().map(|pair| *pair as u32), excluded);
+                continue;
+            }
             pieces.clear();
             for pair in own {
                 let segment = *pair as u32;

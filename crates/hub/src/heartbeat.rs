@@ -10,9 +10,6 @@ use crate::outlet::{Encode, Outlet};
 /// Into how many parts the slots are divided: those with the same remainder beat together.
 const PARTS: u32 = 256;
 
-/// After how many heartbeats without a sign a peer is given up.
-const MISSED: u8 = 2;
-
 /// Which part beats when.
 #[derive(Debug)]
 pub(crate) struct Wheel {
@@ -37,7 +34,7 @@ impl Wheel {
     }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     pub(crate) fn beat(&mut self) {
         while let Some(part) = self.wheel.next_due(self.now) {
             let end = self.connections.capacity();
@@ -58,11 +55,13 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             // It is not read from, so that it cannot be heard.
             connection.missed = 0;
         }
-        if connection.missed >= MISSED {
-            return self.close(id, &codes::HEARTBEAT_TIMEOUT, "nothing was heard for two heartbeats");
+        let (missed, wire) = (connection.missed, connection.wire);
+        connection.missed = missed.saturating_add(1);
+        let patience = self.connections.get(slot).map_or(u8::MAX, |it| self.encode.patience(wire, &it.outlet));
+        if missed >= patience && patience < u8::MAX {
+            return self.close(id, &codes::HEARTBEAT_TIMEOUT, &format!("nothing was heard for {patience} heartbeats"));
         }
-        connection.missed += 1;
-        self.corked(slot as u32, |encode, wire, out| encode.heartbeat(wire, out));
+        self.corked(slot as u32, |encode, wire, outlet, out| encode.heartbeat(wire, outlet, out));
     }
 }
 

@@ -32,6 +32,9 @@ use crate::work::Work;
 /// How long a connection that has resumed a session waits for its own order to replace the older ones.
 const REPLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long who has sent too fast is not read from, at least.
+const SLOWED: Duration = Duration::from_millis(100);
+
 /// What all hubs of a node share.
 #[derive(Clone)]
 pub struct Setup {
@@ -104,13 +107,15 @@ pub struct Hub<O, E> {
     next_generation: u32,
     pub(crate) connect_deadlines: Deadlines<ConnectionId>,
     pub(crate) close_deadlines: Deadlines<ConnectionId>,
+    /// When to look whether who has sent too fast may be read from again.
+    pub(crate) slow_deadlines: Deadlines<ConnectionId>,
     /// Clients are sent elsewhere.
     pub(crate) draining: Option<Draining>,
     resumed: Vec<ConnectionId>,
     pub(crate) cork: Cork,
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// An empty hub for the shard that `setup.broker` knows as `shard`.
     pub fn new(setup: Setup, shard: ShardId, encode: E, transport: Transport) -> Self {
         let Setup { config, namespaces, verifier, broker, presence, history, resume } = setup;
@@ -123,6 +128,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             repair_deadlines: Deadlines::new(READ_AGAIN),
             connect_deadlines: Deadlines::new(config.connect_timeout),
             close_deadlines: Deadlines::new(transport.close_timeout),
+            slow_deadlines: Deadlines::new(SLOWED),
             config,
             namespaces,
             verifier,
@@ -165,6 +171,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             closing: false,
             finished: false,
             paused: false,
+            slowed: false,
         });
         let connection = ConnectionId { slot: slot as u32, generation };
         self.connect_deadlines.add(self.now, connection);
@@ -214,6 +221,10 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub fn command(&mut self, id: ConnectionId, request: Result<Request, DecodeError>) -> Reading {
         let over = match self.charge(id) {
             Some(Verdict::Within) => None,
+            Some(Verdict::Over) if self.refusals_end(id) => {
+                self.slow_down(id);
+                None
+            }
             Some(Verdict::Over) => Some(self.rate_limited()),
             Some(Verdict::Flood) | None => return Reading::Discard,
         };
@@ -234,21 +245,52 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     /// Bytes of the transport's own for the peer, in their order among the messages.
     pub fn send_own(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
         if self.connection(id).is_some_and(|connection| !connection.closing) {
-            self.corked(id.slot, |_, _, out| write(out));
+            self.corked(id.slot, |_, _, _, out| write(out));
         }
     }
 
     fn charge(&mut self, id: ConnectionId) -> Option<Verdict> {
         let (per_second, now) = (self.config.commands_per_second, self.now);
         let connection = self.connection(id).filter(|connection| !connection.closing)?;
-        let verdict = connection.rate.take(per_second, now);
-        if verdict == Verdict::Over {
-            self.counters.rate_limited += 1;
+        if connection.session.as_ref().is_some_and(|session| session.identity.is_service) {
+            return Some(Verdict::Within);
         }
-        if verdict == Verdict::Flood {
-            self.close(id, &codes::COMMAND_FLOOD, "slow down when you are told rate_limited");
+        let (verdict, wire) = (connection.rate.take(per_second, now), connection.wire);
+        match verdict {
+            Verdict::Within => {}
+            // It is not told, and could not slow down.
+            Verdict::Flood if self.encode.refusals_end(wire) => return Some(Verdict::Over),
+            Verdict::Over => self.counters.rate_limited += 1,
+            Verdict::Flood => self.close(id, &codes::COMMAND_FLOOD, "slow down when you are told rate_limited"),
         }
         Some(verdict)
+    }
+
+    fn refusals_end(&self, id: ConnectionId) -> bool {
+        self.wire(id).is_some_and(|wire| self.encode.refusals_end(wire))
+    }
+
+    /// Reads no more from a connection until there are tokens for commands again.
+    fn slow_down(&mut self, id: ConnectionId) {
+        let now = self.now;
+        if let Some(connection) = self.connection(id).filter(|connection| !connection.slowed) {
+            connection.slowed = true;
+            connection.paused = true;
+            self.slow_deadlines.add(now, id);
+        }
+    }
+
+    /// It was not read from for a while.
+    pub(crate) fn slowed_down(&mut self, id: ConnectionId) {
+        let (per_second, now) = (self.config.commands_per_second, self.now);
+        let Some(connection) = self.connection(id) else { return };
+        if !connection.rate.has_tokens(per_second, now) {
+            return self.slow_deadlines.add(now, id);
+        }
+        connection.slowed = false;
+        if self.pipeline(id).is_none_or(|pipeline| pipeline.has_room()) {
+            self.resume(id);
+        }
     }
 
     fn rate_limited(&self) -> Refusal {
@@ -272,6 +314,14 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         std::mem::take(&mut self.work)
     }
 
+    /// From now on the connection is written to in another way: it was found out which only by what its client said.
+    pub fn set_wire(&mut self, id: ConnectionId, wire: Wire) {
+        self.uncork();
+        if let Some(connection) = self.connection(id) {
+            connection.wire = wire;
+        }
+    }
+
     /// Connections that may be read from again.
     pub fn take_resumed(&mut self) -> Vec<ConnectionId> {
         std::mem::take(&mut self.resumed)
@@ -284,7 +334,7 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     }
 
     pub(crate) fn resume(&mut self, id: ConnectionId) {
-        if let Some(connection) = self.connection(id)
+        if let Some(connection) = self.connection(id).filter(|connection| !connection.slowed)
             && std::mem::take(&mut connection.paused)
         {
             self.resumed.push(id);

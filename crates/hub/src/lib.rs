@@ -13,6 +13,7 @@
 //! * `repair`: what the shard's own queue has lost is read from the history; `resetting`: what if the history goes back
 //! * `past`: the command `history`
 //! * `fanout`: publications, joins and gaps from the broker → connections; `batch`: which of them goes to whom, encoded
+//! * `labels`: dialects that address what comes to one of several subscriptions; `window`: and have it acknowledged
 //! * `registry`: channel → subscribers; `slots`: a set of them
 //! * `connection`, `outbox`, `session`: what is kept of one client; `shedding`: what gives way if it reads too slowly
 
@@ -32,6 +33,7 @@ mod expiry;
 mod fanout;
 mod heartbeat;
 mod hub;
+mod labels;
 mod outbox;
 mod outlet;
 mod past;
@@ -50,13 +52,14 @@ mod slots;
 mod subscribing;
 mod time;
 mod tokens;
+mod window;
 mod work;
 
 pub use config::{Config, NamespaceConfig, Namespaces, SlowConsumer};
 pub use connection::ConnectionId;
 pub use counters::Counters;
 pub use hub::{Hub, Reading, Setup, Transport};
-pub use outlet::{Encode, Outlet, Wire};
+pub use outlet::{Encode, Outlet, Then, Wire};
 pub use tokens::Tokens;
 pub use ullim_broker::Histogram;
 pub use work::{Finished, Work};

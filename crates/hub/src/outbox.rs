@@ -68,8 +68,9 @@ impl Outbox {
     }
 
     /// Adds a publication of which only the newest is to wait; whether an older one gave way.
-    pub(crate) fn push_latest(&mut self, bytes: Bytes, channel: ChannelKey) -> bool {
-        self.0.get_or_insert_default().push_latest(bytes, channel)
+    /// `label`: for whom on that channel, or 0.
+    pub(crate) fn push_latest(&mut self, bytes: Bytes, channel: ChannelKey, label: u32) -> bool {
+        self.0.get_or_insert_default().push_latest(bytes, channel, label)
     }
 
     /// What waits, if there is anything.

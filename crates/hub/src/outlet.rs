@@ -3,7 +3,8 @@
 use std::io::{self, IoSlice};
 
 use ullim_protocol::codes::CloseCode;
-use ullim_protocol::outgoing::Outgoing;
+use ullim_protocol::command::Label;
+use ullim_protocol::outgoing::{Outgoing, Push};
 
 /// The writing side of one connection. Dropping it closes the connection.
 pub trait Outlet {
@@ -31,17 +32,69 @@ pub struct Wire(pub u8);
 
 impl Wire {
     /// How many wires a hub can tell apart.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 16;
 }
 
 /// Turns messages into a wire's bytes.
-pub trait Encode {
-    /// Appends a message, framed for the transport.
-    fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>);
+///
+/// Most messages are the same for all connections of a wire. Dialects that have to remember something of a connection
+/// keep it in its outlet, which is handed to whatever writes for one connection alone.
+///
+/// On a wire with labels ([`labels`](Self::labels)) everything that comes for a subscription has a head, which is the
+/// subscription's own, and a tail, which all subscribers share: [`shared`](Self::shared) writes the tail once,
+/// [`head`](Self::head) the rest.
+pub trait Encode<O> {
+    /// Appends a message that is the same for all connections of the wire, framed for the transport; on a wire with
+    /// labels, the tail of a push. What appends nothing is not sent.
+    fn shared(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>);
 
-    /// Appends what provokes an answer from a peer that lives.
-    fn heartbeat(&self, wire: Wire, out: &mut Vec<u8>);
+    /// Appends a message for one connection, framed for the transport.
+    fn message(&self, wire: Wire, _outlet: &mut O, message: &Outgoing<'_>, out: &mut Vec<u8>) -> Then {
+        self.shared(wire, message, out);
+        Then::GoOn
+    }
+
+    /// Whether what comes for a subscription is labelled.
+    fn labels(&self, _wire: Wire) -> bool {
+        false
+    }
+
+    /// Appends what precedes the `tail` bytes of a push for the subscription with this label; whether it is for it at
+    /// all. It is the `number`th message of the label.
+    fn head(
+        &self,
+        _wire: Wire,
+        _label: &Label,
+        _number: u64,
+        _push: &Push<'_>,
+        _tail: usize,
+        _out: &mut Vec<u8>,
+    ) -> bool {
+        false
+    }
+
+    /// Whether a refusal ends the connection. Who sends too fast there is read from later instead of being refused.
+    fn refusals_end(&self, _wire: Wire) -> bool {
+        false
+    }
+
+    /// Appends what provokes an answer from a peer that lives, or what it takes as a sign of life.
+    fn heartbeat(&self, wire: Wire, outlet: &mut O, out: &mut Vec<u8>);
+
+    /// After how many heartbeats without a sign of life a peer is given up; `u8::MAX` for never.
+    fn patience(&self, _wire: Wire, _outlet: &O) -> u8 {
+        2
+    }
 
     /// Appends the last message: why the connection is closed.
-    fn close(&self, wire: Wire, code: &CloseCode, detail: &str, out: &mut Vec<u8>);
+    fn close(&self, wire: Wire, outlet: &mut O, code: &CloseCode, detail: &str, out: &mut Vec<u8>);
+}
+
+/// What follows from a message.
+#[derive(Debug, Clone, Copy)]
+pub enum Then {
+    /// Nothing.
+    GoOn,
+    /// It was the last: the connection is to be closed, for this reason.
+    Close(&'static CloseCode),
 }

@@ -11,7 +11,7 @@ use crate::outlet::{Encode, Outlet};
 use crate::pipeline::{Answer, Stage, Ticket};
 use crate::work::Ended;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// The command `history`. The broker bounds the bytes of its answer.
     pub(crate) fn history(&mut self, ticket: Ticket, wanted: HistoryOf) -> Stage {
         let HistoryOf { channel, since, limit, reverse } = wanted;

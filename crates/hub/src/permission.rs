@@ -29,7 +29,7 @@ fn no_history(channel: &ChannelName) -> Refusal {
     Refusal::new(&codes::NO_HISTORY, format!("the namespace {:?} keeps no history", channel.namespace()))
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     pub(crate) fn namespace(&self, channel: &ChannelName) -> Option<&NamespaceConfig> {
         self.namespaces.0.get(channel.namespace())
     }

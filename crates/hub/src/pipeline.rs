@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ullim_auth::Resumable;
 use ullim_broker::{HistoryPart, Recovery};
-use ullim_protocol::command::{Command, Refusal, Subscribe};
+use ullim_protocol::command::{Command, Label, Refusal, Subscribe};
 use ullim_protocol::outgoing::{HistoryPage, Subscribed};
 use ullim_protocol::position::Position;
 use ullim_protocol::presence::{MembersPage, Occupancy};
@@ -70,6 +70,8 @@ pub(crate) struct Wanted {
     pub(crate) events: bool,
     /// What the client has heard last, if it wants to hear what came behind.
     pub(crate) recover: Option<Position>,
+    /// How what comes is addressed, if it is. Taken when the subscription has begun.
+    pub(crate) label: Option<Box<Label>>,
     pub(crate) past: Past,
     pub(crate) outcome: Outcome,
 }
@@ -100,9 +102,9 @@ pub(crate) enum Found {
 
 impl Wanted {
     pub(crate) fn new(subscribe: Subscribe) -> (Self, Option<String>) {
-        let Subscribe { channel, token, presence, events, recover } = subscribe;
+        let Subscribe { channel, token, presence, events, recover, label } = subscribe;
         let past = Past::default();
-        (Self { channel, presence, events, recover, past, outcome: Outcome::Verifying }, token)
+        (Self { channel, presence, events, recover, label, past, outcome: Outcome::Verifying }, token)
     }
 }
 
@@ -173,7 +175,7 @@ impl Pipeline {
         let mut stages = self.commands.iter().map(|command| &command.stage);
         match command {
             Command::Publish(_) => stages.all(among_publications),
-            Command::Subscribe(_) | Command::SubscribeMany(_) => stages.all(among_both),
+            Command::Acknowledge(_) | Command::Subscribe(_) | Command::SubscribeMany(_) => stages.all(among_both),
             _ => self.is_empty(),
         }
     }
@@ -225,13 +227,19 @@ impl Pipeline {
 
 fn size(command: &Command) -> usize {
     let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let subscribe = |subscribe: &Subscribe| subscribe.channel.len() + length(&subscribe.token) + 64;
+    let label = |label: &Option<Box<Label>>| label.as_ref().map_or(0, |label| label.text.len());
+    let subscribe =
+        |subscribe: &Subscribe| subscribe.channel.len() + length(&subscribe.token) + label(&subscribe.label) + 64;
     match command {
         Command::Connect { token, resume } => length(token) + length(resume),
+        Command::Login { login, passcode } => length(login) + length(passcode),
         Command::Refresh { token } => token.len(),
         Command::Subscribe(channel) => subscribe(channel),
         Command::SubscribeMany(channels) => channels.iter().map(subscribe).sum(),
-        Command::Unsubscribe(channel) | Command::PresenceCount(channel) => channel.len(),
+        Command::Unsubscribe(channel) | Command::Withdraw { channel, .. } | Command::PresenceCount(channel) => {
+            channel.len()
+        }
+        Command::Acknowledge(acknowledge) => acknowledge.channel.len(),
         Command::Publish(publish) => publish.channel.len() + publish.data.bytes().len(),
         Command::History(wanted) => wanted.channel.len(),
         Command::Presence(wanted) => wanted.channel.len() + length(&wanted.cursor),

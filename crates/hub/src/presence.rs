@@ -16,7 +16,7 @@ use crate::registry::ChannelKey;
 use crate::session::Progress;
 use crate::work::Ended;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// What tells this connection's entries from those of others that the session is resumed on: the shard, and a
     /// number that the shard gives out once in 2^32 connections.
     pub(crate) fn claim(&self, id: ConnectionId) -> Claim {

@@ -28,6 +28,23 @@ impl Rate {
 
     /// Takes a token for one command.
     pub(crate) fn take(&mut self, per_second: u32, now: Duration) -> Verdict {
+        let full = self.refill(per_second, now);
+        self.tokens = self.tokens.saturating_sub(1).max(-full - 1);
+        match self.tokens {
+            0.. => Verdict::Within,
+            tokens if tokens >= -full => Verdict::Over,
+            _ => Verdict::Flood,
+        }
+    }
+
+    /// Whether another command would be carried out.
+    pub(crate) fn has_tokens(&mut self, per_second: u32, now: Duration) -> bool {
+        self.refill(per_second, now);
+        self.tokens > 0
+    }
+
+    /// Adds what has come back with time; how many tokens there are at most.
+    fn refill(&mut self, per_second: u32, now: Duration) -> i32 {
         let now_ms = now.as_millis() as u32; // wraps after 49 days, and so does the difference
         let elapsed_ms = u64::from(now_ms.wrapping_sub(self.refilled_ms));
         let refill = elapsed_ms * u64::from(per_second) / 1000;
@@ -36,12 +53,7 @@ impl Rate {
             self.tokens = full.min(self.tokens.saturating_add(i32::try_from(refill).unwrap_or(full)));
             self.refilled_ms = now_ms;
         }
-        self.tokens = self.tokens.saturating_sub(1).max(-full - 1);
-        match self.tokens {
-            0.. => Verdict::Within,
-            tokens if tokens >= -full => Verdict::Over,
-            _ => Verdict::Flood,
-        }
+        full
     }
 }
 

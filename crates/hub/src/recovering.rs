@@ -56,7 +56,7 @@ enum Need {
     GivesUp,
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// A subscribe's turn has come: its answer, if nothing has to be read any more.
     pub(crate) fn ripe(&mut self, ticket: Ticket, many: bool, mut wanted: Vec<Wanted>) -> Stage {
         self.read_past(ticket, &mut wanted, true);

@@ -99,7 +99,7 @@ fn owed_window(gap: Gap) -> Window {
     Window { from: gap.from, to: gap.to }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// A gap that the broker, or the shard's queue, has told; how many connections were told.
     pub(crate) fn relay_gap(&mut self, name: &ChannelName, mut gap: Gap) -> usize {
         let Some(key) = self.registry.find(name.as_str()) else { return 0 };

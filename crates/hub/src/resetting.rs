@@ -9,7 +9,7 @@ use ullim_protocol::position::Position;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// A channel goes on from `position`, which is before what was heard of it; how many subscriptions ended.
     pub(crate) fn reset(&mut self, name: &ChannelName, position: Position) -> usize {
         let Some(key) = self.registry.find(name.as_str()) else { return 0 };

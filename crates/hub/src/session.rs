@@ -4,6 +4,7 @@ use ullim_auth::Identity;
 use ullim_protocol::presence::Info;
 use ullim_protocol::session::SessionId;
 
+use crate::labels::Labelled;
 use crate::pipeline::{Pipeline, Ticket};
 use crate::registry::ChannelKey;
 
@@ -54,6 +55,8 @@ pub(crate) enum Progress {
 struct Rare {
     entering: Option<Entering>,
     permit: Option<Permit>,
+    /// Under what the dialect addresses what comes, if it does.
+    labels: Vec<Labelled>,
 }
 
 /// An entry into presence that is under way, and the commands that wait for it.
@@ -79,11 +82,26 @@ impl Session {
     pub(crate) fn subscription(&mut self, channel: ChannelKey) -> Option<&mut Subscription> {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
     }
+
+    /// The labels of a subscription, and how much may wait for the acknowledgements of each: all of the session's
+    /// together share `limit` bytes.
+    pub(crate) fn labels(&mut self, channel: ChannelKey, limit: usize) -> Option<(&mut Vec<Labelled>, usize)> {
+        let all = self.subscriptions.len();
+        let labels = self.subscription(channel)?.labels();
+        let share = limit / (all * labels.len()).max(1);
+        Some((labels, share))
+    }
 }
 
 impl Subscription {
     pub(crate) fn new(channel: ChannelKey, events: bool) -> Self {
         Self { channel, progress: Progress::Awaited, events, entered: false, since: 0, rare: None }
+    }
+
+    /// Its labels: only for wires that have labels.
+    #[inline]
+    pub(crate) fn labels(&mut self) -> &mut Vec<Labelled> {
+        &mut self.rare.get_or_insert_default().labels
     }
 
     pub(crate) fn permit(&self) -> Option<&Permit> {
@@ -122,6 +140,6 @@ impl Subscription {
     }
 
     fn forget_rare(&mut self) {
-        self.rare.take_if(|rare| rare.entering.is_none() && rare.permit.is_none());
+        self.rare.take_if(|rare| rare.entering.is_none() && rare.permit.is_none() && rare.labels.is_empty());
     }
 }

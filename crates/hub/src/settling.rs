@@ -3,7 +3,8 @@
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::{self, ErrorCode};
 use ullim_protocol::command::Refusal;
-use ullim_protocol::outgoing::{Outgoing, Reply, Subscribed};
+use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push, Reply, Subscribed};
+use ullim_protocol::position::Position;
 
 use crate::commands::unavailable;
 use crate::connection::ConnectionId;
@@ -14,7 +15,7 @@ use crate::recovering::Beginning;
 use crate::registry::ChannelKey;
 use crate::session::Progress;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// What has not come in time is refused.
     pub(crate) fn subscribe_timed_out(&mut self, ticket: Ticket) {
         let pipeline = self.pipeline(ticket.connection);
@@ -104,6 +105,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
     pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
         let mut results: Vec<(String, Result<Subscribed, Refusal>)> = Vec::with_capacity(wanted.len());
         let mut begun: Vec<(ChannelKey, Beginning)> = Vec::new();
+        // What labelled subscriptions wanted to recover from and could not: a reply may not be all that they are told.
+        let mut lost: Vec<(ChannelKey, Gap)> = Vec::new();
+        let is_labelled = self.wire(id).is_some_and(|wire| self.encode.labels(wire));
         for Wanted { channel, outcome, recover, past, .. } in wanted {
             let key = self.registry.find(&channel);
             // One that has only begun is another's: that which stood was ended before its turn came.
@@ -120,10 +124,15 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
                     subscribed.position = beginning.position;
                     subscribed.recovered = recover.map(|_| beginning.recovered);
                     subscribed.since = recover.filter(|_| beginning.recovered).map(|since| since.epoch);
-                    subscribed.publications.clone_from(&beginning.publications);
+                    if !is_labelled {
+                        subscribed.publications.clone_from(&beginning.publications);
+                    }
                     let subscription = self.session(id).and_then(|session| session.subscription(key));
                     let is_held =
                         subscription.is_some_and(|subscription| subscription.progress == Progress::CatchingUp);
+                    if is_labelled && let Some(since) = recover.filter(|_| !beginning.recovered) {
+                        lost.push((key, self.lost_since(since, beginning.position)));
+                    }
                     if earlier.is_none() && is_held {
                         begun.push((key, beginning));
                     }
@@ -139,14 +148,31 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
             results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
         };
         self.tell(id.slot, &message);
-        for (key, Beginning { position, gap, .. }) in begun {
-            if let Some(gap) = gap
-                && let Some(name) = self.registry.get(key).map(|channel| channel.name.clone())
-            {
+        for (key, gap) in lost {
+            if let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) {
+                self.counters.gaps += 1;
+                self.tell_push(id.slot, key, &name, Push::Gap(gap));
+            }
+        }
+        for (key, Beginning { position, gap, publications, .. }) in begun {
+            let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) else { continue };
+            // Where everything is addressed to a label, the reply has no place for them.
+            for publication in publications.iter().filter(|_| is_labelled) {
+                self.tell_push(id.slot, key, &name, Push::Publication(publication));
+            }
+            if let Some(gap) = gap {
                 self.tell_gap_to(id.slot, key, &name, gap);
             }
             self.caught_up(id, key, position);
         }
+    }
+}
+
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
+    /// What somebody may have missed who has heard everything up to `since`, and hears a channel from `position` on.
+    fn lost_since(&self, since: Position, position: Option<Position>) -> Gap {
+        let to = self.broker.now();
+        Gap { from: since.epoch.opened().min(to), to, reason: GapReason::History, position }
     }
 }
 

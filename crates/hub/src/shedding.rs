@@ -32,16 +32,17 @@ pub(crate) struct Tag {
 #[derive(Debug, Default)]
 pub(crate) struct Latest {
     /// The number of the frame: its place, and the frames that have left before.
-    numbers: HashMap<ChannelKey, usize, ahash::RandomState>,
+    /// Of several labels of a channel each has its own newest; without labels the second number is 0.
+    numbers: HashMap<(ChannelKey, u32), usize, ahash::RandomState>,
     /// How many frames have left.
     pub(crate) gone: usize,
     empty: usize,
 }
 
 impl Waiting {
-    pub(crate) fn push_latest(&mut self, bytes: Bytes, channel: ChannelKey) -> bool {
+    pub(crate) fn push_latest(&mut self, bytes: Bytes, channel: ChannelKey, label: u32) -> bool {
         let number = self.latest.gone + self.frames.len();
-        let older = self.latest.numbers.insert(channel, number);
+        let older = self.latest.numbers.insert((channel, label), number);
         let older = older.and_then(|older| older.checked_sub(self.latest.gone));
         let older = older.filter(|place| *place > 0 || !self.begun).and_then(|place| self.frames.get_mut(place));
         let gave_way = older.map(|frame| std::mem::take(&mut frame.bytes)).filter(|bytes| !bytes.is_empty());
@@ -62,7 +63,7 @@ impl Waiting {
         let begun = usize::from(self.begun);
         let places =
             self.latest.numbers.iter().map(|(channel, number)| (number.wrapping_sub(self.latest.gone), *channel));
-        let channels: HashMap<usize, ChannelKey> = places.collect();
+        let channels: HashMap<usize, (ChannelKey, u32)> = places.collect();
         let mut numbers = HashMap::default();
         let (mut place, mut kept) = (0, 0);
         self.frames.retain(|frame| {
@@ -114,7 +115,7 @@ impl Outbox {
     }
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Lets what may give way do so; whether no more than `limit` bytes wait then. Some more give way than must, so that
     /// it does not happen for every publication.
     pub(crate) fn make_room(&mut self, id: ConnectionId, limit: usize) -> bool {
@@ -123,11 +124,19 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         let Some(connection) = connection.filter(|connection| connection.generation == id.generation) else {
             return false;
         };
-        let wire = connection.wire;
+        let (wire, registry, session) = (connection.wire, &self.registry, &mut connection.session);
         let dropped = connection.outbox.shed(limit - limit / 8, |channel, Window { from, to }| {
-            let gap = Gap { from, to, reason: GapReason::SlowConsumer, position: None };
-            let mut bytes = Vec::new();
-            encode.message(wire, &Outgoing::Push(channel.as_str(), Push::Gap(gap)), &mut bytes);
+            let push = Push::Gap(Gap { from, to, reason: GapReason::SlowConsumer, position: None });
+            let (mut tail, mut bytes) = (Vec::new(), Vec::new());
+            encode.shared(wire, &Outgoing::Push(channel.as_str(), push), &mut tail);
+            if !encode.labels(wire) {
+                return tail.into();
+            }
+            let key = registry.find(channel.as_str());
+            let subscription = key.zip(session.as_mut()).and_then(|(key, session)| session.subscription(key));
+            for labelled in subscription.into_iter().flat_map(|subscription| subscription.labels()) {
+                labelled.give_gap(encode, wire, push, &tail, &mut bytes);
+            }
             bytes.into()
         });
         self.counters.dropped_oldest += dropped;

@@ -44,7 +44,7 @@ use crate::work::Ended;
 /// The most channels of a shard that the broker has not confirmed: while it is away, clients could ask for any number.
 const MAX_UNCONFIRMED: usize = 100_000;
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     pub(crate) fn subscribe(&mut self, ticket: Ticket, channels: Vec<Subscribe>, many: bool) -> Stage {
         let limit = self.config.subscriptions;
         if channels.len() > limit {
@@ -122,14 +122,18 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         if let Some(key) = self.registry.find(channel.as_str())
             && self.session(id).is_some_and(|session| session.subscription(key).is_some())
         {
-            return Ok(self.subscribe_again(ticket, key, channel, wanted, permit));
+            let outcome = self.subscribe_again(ticket, key, channel, wanted, permit);
+            self.add_label(id, channel, wanted);
+            return Ok(outcome);
         }
         let limit = self.config.subscriptions;
         if self.session(id).is_none_or(|session| session.subscriptions.len() >= limit) {
             let text = format!("this connection holds {limit} subscriptions already: unsubscribe from some first");
             return Err(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text));
         }
-        self.subscribe_anew(ticket, channel, wanted, permit)
+        let outcome = self.subscribe_anew(ticket, channel, wanted, permit)?;
+        self.add_label(id, channel, wanted);
+        Ok(outcome)
     }
 
     /// What becomes of a subscription that this session has already, or has asked for.

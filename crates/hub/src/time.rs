@@ -8,7 +8,7 @@ use crate::connection::ConnectionId;
 use crate::hub::Hub;
 use crate::outlet::{Encode, Outlet};
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Time has passed: `now` is measured from the shard's start. Call it at every turn, before anything else, so that
     /// what follows happens now.
     pub fn advance(&mut self, now: Duration) {
@@ -26,6 +26,9 @@ impl<O: Outlet, E: Encode> Hub<O, E> {
         }
         while let Some(key) = self.repair_deadlines.next_due(now) {
             self.registry.repairs.wait(key);
+        }
+        while let Some(id) = self.slow_deadlines.next_due(now) {
+            self.slowed_down(id);
         }
         self.repair();
         self.expire();

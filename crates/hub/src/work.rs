@@ -57,7 +57,7 @@ pub(crate) enum Ended {
     Ordered(Result<(), PublishError>),
 }
 
-impl<O: Outlet, E: Encode> Hub<O, E> {
+impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Waits for an answer. One that is there already comes back all the same way, so that nothing happens in the middle
     /// of something else.
     pub(crate) fn wait_for<T: Send + 'static>(

@@ -67,7 +67,7 @@ codes! { ErrorCode, ERRORS:
 codes! { CloseCode, CLOSES:
     CLOSED = 1000 "closed" final "the client closed the connection";
     GOING_AWAY = 1001 "going_away" retry "the node is shutting down: connect to another";
-    PROTOCOL_ERROR = 1002 "protocol_error" final "a frame breaks RFC 6455";
+    PROTOCOL_ERROR = 1002 "protocol_error" final "a frame breaks RFC 6455, or the rules of STOMP";
     UNSUPPORTED_DATA = 1003 "unsupported_data" final "text where binary is due, or the reverse";
     INVALID_UTF8 = 1007 "invalid_utf8" final "a text message or a close reason is not UTF-8";
     MESSAGE_TOO_BIG = 1009 "message_too_big" final
@@ -82,6 +82,7 @@ codes! { CloseCode, CLOSES:
     SESSION_EXPIRED = 4005 "token_expired" retry "the token's `exp` has passed: connect again with a new one";
     DISCONNECTED = 4006 "disconnected" final "a backend ended this user's connections";
     SESSION_REPLACED = 4007 "session_replaced" final "the session was resumed on a newer connection";
+    REFUSED = 4008 "refused" final "a STOMP frame was refused: the ERROR frame before says why";
 }
 
 impl CloseCode {

@@ -23,6 +23,13 @@ pub enum Command {
         /// What an earlier `connect` or `refresh` said to go on with its session.
         resume: Option<String>,
     },
+    /// Open the session as a configured user, or with a token for a passcode.
+    Login {
+        /// Who.
+        login: Option<String>,
+        /// The user's passcode, or a JWT.
+        passcode: Option<String>,
+    },
     /// Stay longer, with a newer token of the same user.
     Refresh {
         /// A JWT.
@@ -34,6 +41,15 @@ pub enum Command {
     SubscribeMany(Vec<Subscribe>),
     /// Hear a channel no longer.
     Unsubscribe(String),
+    /// Hear a channel no longer under this label. With the last one the subscription ends.
+    Withdraw {
+        /// Which.
+        channel: String,
+        /// [`Label::number`].
+        label: u32,
+    },
+    /// What a label has got was dealt with: there is room in its window again.
+    Acknowledge(Acknowledge),
     /// Say something on a channel.
     Publish(Publish),
     /// Who is in a channel?
@@ -59,6 +75,35 @@ pub struct Subscribe {
     pub events: bool,
     /// What was published behind this position is to be heard first.
     pub recover: Option<Position>,
+    /// How the dialect addresses what comes, where it does.
+    pub label: Option<Box<Label>>,
+}
+
+/// How a dialect addresses what comes for a subscription. A session has one subscription to a channel, but may hear it
+/// under several labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// What tells it from all others of the connection.
+    pub number: u32,
+    /// What the dialect writes before every message.
+    pub text: Box<[u8]>,
+    /// Whether it wants to be told of gaps.
+    pub gaps: bool,
+    /// The most publications that are sent before earlier ones are acknowledged; `None`: all are sent at once.
+    pub window: Option<u32>,
+}
+
+/// Publications that were dealt with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledge {
+    /// Of which channel.
+    pub channel: String,
+    /// Under which label: [`Label::number`].
+    pub label: u32,
+    /// The label's how manieth.
+    pub number: u64,
+    /// Whether all before it are meant too.
+    pub cumulative: bool,
 }
 
 impl Subscribe {

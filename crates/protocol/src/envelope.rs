@@ -1,8 +1,6 @@
 //! The envelope: how a publication with metadata, or a coming or going, travels in Redis (`docs/redis.md`, "The
 //! envelope").
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -111,8 +109,7 @@ pub fn encode(envelope: &Envelope, out: &mut Vec<u8>) {
         field(out, CUT, &position_bytes(cut));
     }
     if let Some(headers) = &envelope.headers {
-        let object = serde_json::json!(headers.entries()).to_string();
-        field(out, HEADERS, object.as_bytes());
+        field(out, HEADERS, headers.to_json().as_bytes());
     }
     out.push(END);
     out.extend_from_slice(envelope.data.bytes());
@@ -215,7 +212,7 @@ impl Fields {
             KIND => self.kind = Some(kind_of(value).ok_or(invalid)?),
             TIME => self.time = Some(time_of(value).ok_or(invalid)?),
             EXCLUDE => self.exclude = Some(SessionId(value.try_into().map_err(|_| invalid)?)),
-            HEADERS => self.headers = Some(headers_of(value).ok_or(invalid)?),
+            HEADERS => self.headers = Some(Headers::from_json(value).ok_or(invalid)?),
             POSITION => self.position = Some(position_of(value).filter(|it| it.offset > 0).ok_or(invalid)?),
             CUT => self.cut = Some(position_of(value).ok_or(invalid)?),
             PRESENCE => self.joined = Some(joined_of(value).ok_or(invalid)?),
@@ -253,9 +250,4 @@ fn position_of(value: &[u8]) -> Option<Position> {
 fn time_of(value: &[u8]) -> Option<u64> {
     let time = u64::from_be_bytes(value.try_into().ok()?);
     (time <= MAX_NUMBER).then_some(time)
-}
-
-fn headers_of(value: &[u8]) -> Option<Headers> {
-    let entries: BTreeMap<String, String> = serde_json::from_slice(value).ok()?;
-    Headers::new(entries)
 }

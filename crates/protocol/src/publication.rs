@@ -1,9 +1,9 @@
 //! One message: its data, which is exactly one of JSON, text and binary, and what goes with it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use indexmap::IndexMap;
 
 use crate::json;
 use crate::position::Position;
@@ -118,15 +118,27 @@ fn classify_by_content(payload: Bytes) -> Data {
     }
 }
 
-/// Metadata of a publication for its receivers: names and values, both text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Headers(BTreeMap<String, String>);
+/// Metadata of a publication for its receivers: names and values, both text, in the order in which they were written.
+#[derive(Debug, Clone)]
+pub struct Headers(IndexMap<String, String>);
 
 impl Headers {
-    /// Takes `entries` unless they exceed [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`].
-    pub fn new(entries: BTreeMap<String, String>) -> Option<Self> {
-        let headers = Self(entries);
+    /// Takes `entries` unless they exceed [`MAX_HEADERS`] or [`MAX_HEADER_BYTES`]. Of a repeated name the last value
+    /// counts, in the first one's place.
+    pub fn new(entries: impl IntoIterator<Item = (String, String)>) -> Option<Self> {
+        let headers = Self(entries.into_iter().collect());
         (headers.0.len() <= MAX_HEADERS && headers.bytes() <= MAX_HEADER_BYTES).then_some(headers)
+    }
+
+    /// Reads a JSON object of strings; `None` if it is none, or is beyond the limits.
+    pub fn from_json(json: &[u8]) -> Option<Self> {
+        let entries: IndexMap<String, String> = serde_json::from_slice(json).ok()?;
+        Self::new(entries)
+    }
+
+    /// The JSON object of strings that [`from_json`](Self::from_json) reads.
+    pub fn to_json(&self) -> String {
+        serde_json::json!(self.0).to_string()
     }
 
     /// The bytes of all names and values.
@@ -134,11 +146,20 @@ impl Headers {
         self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
-    /// The entries, sorted by name.
-    pub fn entries(&self) -> &BTreeMap<String, String> {
+    /// The entries, in their order.
+    pub fn entries(&self) -> &IndexMap<String, String> {
         &self.0
     }
 }
+
+impl PartialEq for Headers {
+    /// Also in their order, which an `IndexMap` does not compare.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_slice() == other.0.as_slice()
+    }
+}
+
+impl Eq for Headers {}
 
 /// One message as it is handed to subscribers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,9 +210,18 @@ mod tests {
 
     #[test]
     fn headers_are_bounded() {
-        let many = (0..17).map(|i| (i.to_string(), String::new())).collect();
-        assert!(Headers::new(many).is_none());
-        let large = BTreeMap::from([("x".to_owned(), "y".repeat(MAX_HEADER_BYTES))]);
-        assert!(Headers::new(large).is_none());
+        assert!(Headers::new((0..17).map(|i| (i.to_string(), String::new()))).is_none());
+        assert!(Headers::new([("x".to_owned(), "y".repeat(MAX_HEADER_BYTES))]).is_none());
+    }
+
+    #[test]
+    fn of_a_repeated_header_the_last_value_counts_in_the_first_place() {
+        let headers = |entries: &[(&str, &str)]| {
+            let entries = entries.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+            Headers::new(entries).unwrap()
+        };
+        let repeated = headers(&[("z", "1"), ("a", "2"), ("z", "3")]);
+        assert_eq!(repeated, headers(&[("z", "3"), ("a", "2")]));
+        assert_ne!(repeated, headers(&[("a", "2"), ("z", "3")]));
     }
 }

@@ -1,5 +1,5 @@
 //! RFC 6455 frames: what a node reads from a client and writes to it. The vocabulary and the unmasking are
-//! fastwebsockets'; what that crate does not check is checked here.
+//! fastwebsockets'; what that crate does not check is checked here, and heads of frames are written here.
 
 mod decoder;
 mod head;
@@ -10,14 +10,12 @@ pub use fastwebsockets::OpCode;
 pub use head::{ClientHead, MAX_HEAD_BYTES, parse_client_head};
 pub use violation::Violation;
 
-use fastwebsockets::{Frame, Payload};
-
 /// How long the head of most frames is: that of 126 to 65,535 bytes.
 const USUAL_HEAD: usize = 4;
 
 /// Appends a whole server frame (final, not masked) to `out`.
 pub fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
-    let (head, length) = head_of(opcode, payload);
+    let (head, length) = head_of(opcode, payload.len());
     out.reserve(length + payload.len());
     out.extend_from_slice(&head[..length]);
     out.extend_from_slice(payload);
@@ -25,11 +23,16 @@ pub fn write_frame(opcode: OpCode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// As [`write_frame`], of the payload that `fill` appends: it is not copied from elsewhere.
 pub fn write_message(opcode: OpCode, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    write_beginning(opcode, 0, out, fill);
+}
+
+/// As [`write_message`], of a payload of which `fill` appends all but the last `rest` bytes.
+pub fn write_beginning(opcode: OpCode, rest: usize, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     let payload = start + USUAL_HEAD;
     out.extend_from_slice(&[0; USUAL_HEAD]);
     fill(out);
-    let (head, length) = head_of(opcode, &out[payload..]);
+    let (head, length) = head_of(opcode, out.len() - payload + rest);
     let end = out.len();
     if length > USUAL_HEAD {
         out.resize(end - USUAL_HEAD + length, 0);
@@ -41,10 +44,26 @@ pub fn write_message(opcode: OpCode, out: &mut Vec<u8>, fill: impl FnOnce(&mut V
     out[start..start + length].copy_from_slice(&head[..length]);
 }
 
-/// The head of a server frame, and how long it is.
-fn head_of(opcode: OpCode, payload: &[u8]) -> ([u8; 16], usize) {
-    let mut head = [0; 16];
-    let length = Frame::new(true, opcode, None, Payload::Borrowed(payload)).fmt_head(&mut head);
+/// The head of a final, unmasked frame with so many bytes of payload, and how long it is (section 5.2).
+fn head_of(opcode: OpCode, payload: usize) -> ([u8; 10], usize) {
+    let mut head = [0; 10];
+    head[0] = 0x80 | opcode as u8;
+    let length = match payload {
+        0..=125 => {
+            head[1] = payload as u8;
+            2
+        }
+        126..=0xffff => {
+            head[1] = 126;
+            head[2..4].copy_from_slice(&(payload as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            head[1] = 127;
+            head[2..].copy_from_slice(&(payload as u64).to_be_bytes());
+            10
+        }
+    };
     (head, length)
 }
 
@@ -79,6 +98,11 @@ mod tests {
             write_frame(OpCode::Binary, &payload[..length], &mut expected);
             write_message(OpCode::Binary, &mut out, |out| out.extend_from_slice(&payload[..length]));
             assert!(out == expected, "{length} bytes");
+            out.truncate("before".len());
+            let (begin, rest) = payload[..length].split_at(length / 3);
+            write_beginning(OpCode::Binary, rest.len(), &mut out, |out| out.extend_from_slice(begin));
+            out.extend_from_slice(rest);
+            assert!(out == expected, "{length} bytes, in two parts");
         }
     }
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use proptest::prelude::*;
 use ullim_protocol::codes::{self, ErrorCode};
@@ -81,8 +79,9 @@ fn json_commands_are_read() {
     for (text, command) in cases {
         assert_eq!(json::decode(text), Ok(Request { id: 1, command }), "{text}");
     }
-    let options = r#"{"id":9007199254740991,"publish":{"channel":"c","text":"x","echo":false,"headers":{"k":"v"}}}"#;
-    let headers = Headers::new(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
+    let options =
+        r#"{"id":9007199254740991,"publish":{"channel":"c","text":"x","echo":false,"headers":{"z":"v","a":""}}}"#;
+    let headers = headers(&[("z", "v"), ("a", "")]);
     let command = Command::Publish(Publish {
         channel: "c".to_owned(),
         data: Data::Text("x".into()),
@@ -172,6 +171,9 @@ fn messagepack_commands_are_read() {
     for (bytes, command) in cases {
         assert_eq!(msgpack::decode(bytes), Ok(Request { id: 1, command }), "{bytes:02x?}");
     }
+    let written = b"\x82\xa2id\x01\xa7publish\x83\xa7channel\xa1c\xa4text\xa0\xa7headers\x82\xa1z\xa1v\xa1a\xa0";
+    let Ok(Request { command: Command::Publish(command), .. }) = msgpack::decode(written) else { panic!("not read") };
+    assert_eq!(command.headers, headers(&[("z", "v"), ("a", "")]));
 }
 
 #[test]
@@ -212,6 +214,10 @@ fn encoded(outgoing: &Outgoing<'_>) -> (String, Vec<u8>) {
     (String::from_utf8(text).unwrap(), bytes)
 }
 
+fn headers(entries: &[(&str, &str)]) -> Option<Headers> {
+    Headers::new(entries.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())))
+}
+
 fn publication(data: Data) -> Publication {
     Publication { data, time: 1000, headers: None, position: None }
 }
@@ -224,11 +230,11 @@ fn pushes_are_written_as_documented() {
     assert_eq!(bytes, b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x82\xa4data\x81\xa1a\x01\xa4time\xcd\x03\xe8");
 
     let mut with_headers = publication(Data::Text("q\"".into()));
-    with_headers.headers = Headers::new(BTreeMap::from([("k".to_owned(), "v".to_owned())]));
+    with_headers.headers = headers(&[("z", "v"), ("a", "w")]);
     let (text, bytes) = encoded(&Outgoing::Push("c", Push::Publication(&with_headers)));
-    assert_eq!(text, r#"{"push":{"channel":"c","pub":{"text":"q\"","headers":{"k":"v"},"time":1000}}}"#);
-    let expected =
-        b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x83\xa4text\xa2q\"\xa7headers\x81\xa1k\xa1v\xa4time\xcd\x03\xe8";
+    assert_eq!(text, r#"{"push":{"channel":"c","pub":{"text":"q\"","headers":{"z":"v","a":"w"},"time":1000}}}"#);
+    let mut expected = b"\x81\xa4push\x82\xa7channel\xa1c\xa3pub\x83\xa4text\xa2q\"".to_vec();
+    expected.extend_from_slice(b"\xa7headers\x82\xa1z\xa1v\xa1a\xa1w\xa4time\xcd\x03\xe8");
     assert_eq!(bytes, expected);
 
     let binary = publication(Data::Binary(b"\xff\0".as_slice().into()));

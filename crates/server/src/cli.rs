@@ -33,6 +33,8 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Make a token for a user
     Token(TokenArgs),
+    /// Hash a passcode from stdin, for auth.users.<name>.passcode
+    Passcode,
     /// Look at the configuration
     Config {
         #[command(subcommand)]

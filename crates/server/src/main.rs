@@ -3,7 +3,8 @@
 //! * [`cli`]: what can be typed
 //! * [`configuration`]: defaults ← file ← environment ← flags
 //! * [`node`]: how a node is put together; [`drain`]: in which order it ends
-//! * [`serve`], [`dev`]: running one; [`publish`], [`subscribe`], [`history`], [`token`], [`inspect`]: the other commands
+//! * [`serve`], [`dev`]: running one; [`publish`], [`subscribe`], [`history`], [`token`], [`passcode`], [`inspect`]: the other
+//!   commands
 
 mod cli;
 mod configuration;
@@ -15,6 +16,7 @@ mod history;
 mod inspect;
 mod logging;
 mod node;
+mod passcode;
 mod publish;
 mod serve;
 mod subscribe;
@@ -58,6 +60,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Sub(arguments) => block_on(subscribe::run(arguments)),
         Command::History(arguments) => block_on(history::run(arguments)),
         Command::Token(arguments) => token::run(&arguments),
+        Command::Passcode => passcode::run(),
         Command::Config { command: ConfigCommand::Check(overrides) } => inspect::check(&overrides),
         Command::Config { command: ConfigCommand::Show(overrides) } => inspect::show(&overrides),
     }

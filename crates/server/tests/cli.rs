@@ -65,6 +65,24 @@ fn what_cannot_be_configured_ends_with_2() {
 }
 
 #[test]
+fn a_passcode_is_hashed_as_the_configuration_takes_it() {
+    let hash = |passcode: &str| {
+        let mut command = ullim();
+        command.arg("passcode").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(passcode.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let made = hash("hunter2\n");
+    let text = stdout(&made).trim_end();
+    assert!(made.status.success() && text.starts_with("$argon2id$") && made.stderr.is_empty(), "{made:?}");
+    let set = format!("auth.users.backend.passcode={text}");
+    let checked = run(&["config", "check", "--config", &fixture("good.toml"), "--set", &set]);
+    assert_eq!(stdout(&checked), "ok\n", "{}", stderr(&checked));
+    assert_eq!(hash("").status.code(), Some(2));
+}
+
+#[test]
 fn a_token_is_printed_alone() {
     let token = run(&["token", "alice"]);
     assert_eq!(stdout(&token).trim_end().split('.').count(), 3);

@@ -99,7 +99,7 @@ impl History for FakeBroker {
         let kinds = [Data::Json("{\"n\": 1.0}".into()), Data::Text("é".into()), Data::Binary(vec![255, 0].into())];
         let publications = kinds.into_iter().zip(1..).map(|(data, offset)| {
             let position = Some(Position { epoch: Epoch::new(5).unwrap(), offset });
-            let headers = (offset == 2).then(|| Headers::new([("trace".to_owned(), "1f".to_owned())].into()).unwrap());
+            let headers = (offset == 2).then(|| Headers::new([("trace".to_owned(), "1f".to_owned())]).unwrap());
             let publication = Publication { data, time: 6 + offset, headers, position };
             Arc::new(Routed {
                 channel: request.channel.clone(),

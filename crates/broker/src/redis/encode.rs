@@ -77,8 +77,6 @@ pub(super) fn decode(payload: Bytes, rule: PayloadRule, received: u64, limit: us
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use ullim_protocol::channel::ChannelName;
 
     use super::*;
@@ -123,7 +121,7 @@ mod tests {
 
     #[test]
     fn metadata_travels_with_the_time_of_publishing() {
-        let headers = Headers::new(BTreeMap::from([("trace".to_owned(), "1f".to_owned())]));
+        let headers = Headers::new([("trace".to_owned(), "1f".to_owned())]);
         let mut request = request(Data::Text(Bytes::from_static(b"hi")));
         request.headers = headers.clone();
         request.exclude = Some(SessionId([7; 16]));

@@ -1,15 +1,14 @@
 //! Publishing, and what the functions refuse.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::join_all;
-use ullim_broker::Broker;
+use ullim_broker::{Broker, History, HistoryRequest};
 use ullim_protocol::position::Position;
 use ullim_protocol::publication::{Data, Headers};
 use ullim_protocol::session::SessionId;
 
 use super::node::{ROOMY, answer, heard, join, node, publish, request};
 use super::shard::Shard;
+use super::wait::name;
 use ullim_tests::redis::server::Server;
 
 #[tokio::test]
@@ -46,7 +45,8 @@ async fn what_goes_with_a_publication_arrives_with_it() {
     let broker = node(&server).await;
     let mut shard = Shard::attach(&*broker, ROOMY);
     join(&mut shard, &broker, "orders:1").await;
-    let headers = Headers::new(BTreeMap::from([("a/\"b\u{1}".to_owned(), "\u{e9}\n".to_owned())]));
+    let entries = [("z", "first"), ("a/\"b\u{1}", "\u{e9}\n"), ("\\", "\\\"{,:}"), ("", ""), ("b", "last")];
+    let headers = Headers::new(entries.map(|(name, value)| (name.to_owned(), value.to_owned())));
     for data in [Data::Text("42".into()), Data::Json("42".into()), Data::Binary("x".into()), Data::Text("".into())] {
         let mut request = request("orders:1", "");
         request.data = data.clone();
@@ -58,6 +58,31 @@ async fn what_goes_with_a_publication_arrives_with_it() {
         assert_eq!(routed.publication.headers, headers);
         assert_eq!(routed.exclude, Some(SessionId([0xfb; 16])));
     }
+}
+
+#[tokio::test]
+async fn headers_keep_the_order_in_which_a_backend_writes_them() {
+    let server = Server::running(&[]).await;
+    let broker = node(&server).await;
+    let mut shard = Shard::attach(&*broker, ROOMY);
+    let at = join(&mut shard, &broker, "orders:1").await;
+    let cases = [
+        (r#"{"z":"1","b":"2","a":"3","y":"4"}"#, r#"{"z":"1","b":"2","a":"3","y":"4"}"#),
+        (" {\t\"z\" :\n\"\\\"a\\\\\" , \"a\": \":,{\"} ", r#"{"z":"\"a\\","a":":,{"}"#),
+        // The name is the same however it is written; the last value counts.
+        (r#"{"z":"1","a":"2","\u007a":"3"}"#, r#"{"z":"3","a":"2"}"#),
+        ("{}", "{}"),
+    ];
+    for (written, kept) in cases {
+        let call = ["FCALL", "ullim_publish", "1", "ullim:{orders:1}", "x", "headers", written];
+        let _: (String, u64) = server.run(&call).await;
+        let ullim_broker::Relayed::Publication(routed) = shard.next().await else { panic!("not a publication") };
+        assert_eq!(routed.publication.headers.as_ref().map(Headers::to_json).as_deref(), Some(kept));
+    }
+    let request = HistoryRequest { channel: name("orders:1"), since: Some(at), limit: 10, reverse: false };
+    let history = answer(broker.history(request)).await.unwrap();
+    let headers = history.publications.iter().map(|routed| routed.publication.headers.clone().unwrap().to_json());
+    assert!(headers.eq(cases.map(|(_, kept)| kept)));
 }
 
 #[tokio::test]

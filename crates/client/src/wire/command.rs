@@ -1,9 +1,8 @@
 //! Owns what is said to a node.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -94,8 +93,8 @@ pub(crate) struct Publish<'a> {
     b64: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     echo: Option<bool>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    headers: &'a IndexMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
 }

@@ -1,9 +1,8 @@
 //! Owns how the data of a publication are read: each kind in its field, and nothing taken for something else.
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use ullim_protocol::position::{self, Position};
@@ -21,7 +20,7 @@ pub(crate) struct Published {
     b64: Option<String>,
     time: u64,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: IndexMap<String, String>,
     /// Where it is the epoch's first, and where positions are not those of a subscription.
     epoch: Option<Epoch>,
     /// On a recoverable channel.

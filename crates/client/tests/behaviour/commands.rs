@@ -1,10 +1,9 @@
 //! What the user asks for, as the node hears it, and how it can fail.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::json;
-use ullim_client::{CommandError, Data, PublishOptions, connect};
+use ullim_client::{CommandError, Data, IndexMap, PublishOptions, connect};
 
 use crate::server::{Server, next, quick, subscribe, text_of};
 
@@ -15,14 +14,15 @@ async fn publishing_says_what_the_protocol_says() {
     let mut peer = server.session().await;
     let options = PublishOptions {
         echo: false,
-        headers: BTreeMap::from([("trace".to_owned(), "1f".to_owned())]),
+        headers: IndexMap::from([("trace", "1f"), ("a", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()))),
         ..PublishOptions::default()
     };
     let data = Data::Binary(vec![1].into());
     let (outcome, command) = tokio::join!(client.publish_with("c", data, options), peer.grant("publish"));
     assert_eq!(outcome, Ok(None));
-    let body = json!({"channel": "c", "b64": "AQ==", "echo": false, "headers": {"trace": "1f"}});
-    assert_eq!(command["publish"], body);
+    let body = json!({"channel": "c", "b64": "AQ==", "echo": false, "headers": {"trace": "1f", "a": "2"}});
+    // As texts: the order of the headers counts.
+    assert_eq!(command["publish"].to_string(), body.to_string());
 }
 
 #[tokio::test]

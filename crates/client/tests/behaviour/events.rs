@@ -1,13 +1,12 @@
 //! What the node pushes, as the user hears it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fastwebsockets::{Frame, OpCode};
 use serde_json::json;
-use ullim_client::{CommandError, Data, Event, GapReason, Publication, connect};
+use ullim_client::{CommandError, Data, Event, GapReason, IndexMap, Publication, connect};
 
 use crate::server::{Server, next, quick, subscribe, text_of};
 
@@ -37,7 +36,7 @@ async fn publications_keep_their_kind() {
     ];
     for (body, data) in published {
         peer.send(json!({"push": {"channel": "c", "pub": body}})).await;
-        let publication = Publication { data, time: 1, headers: BTreeMap::new(), position: None };
+        let publication = Publication { data, time: 1, headers: IndexMap::new(), position: None };
         let channel = "c".to_owned();
         assert_eq!(next(&mut events).await, Event::Publication { channel, publication });
     }

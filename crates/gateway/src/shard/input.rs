@@ -1,9 +1,11 @@
 //! From a socket's bytes to the hub's commands.
 
 use ullim_hub::{ConnectionId, Reading};
+use ullim_protocol::native::Encoding;
 use ullim_protocol::websocket::{Event, OpCode, write_close, write_frame};
 
 use super::Shard;
+use crate::routes::{Dialect, Transport, route};
 use crate::socket::Input;
 use crate::stream::Taken;
 use crate::websocket::{close_for, command};
@@ -23,7 +25,7 @@ impl Shard {
             }
             let Some(socket) = self.hub.outlet(id) else { return };
             let mut unread = socket.take_unread();
-            if reading == Reading::Go && !unread.is_empty() {
+            if reading == Reading::Go && (!unread.is_empty() || socket.has_begun_message()) {
                 self.feed(id, &mut unread);
                 continue;
             }
@@ -62,22 +64,34 @@ impl Shard {
             return;
         };
         let mut input = socket.take_input();
-        if self.decode(id, &mut input, bytes)
-            && let Some(socket) = self.hub.outlet(id)
-        {
+        let Some(route) = self.hub.wire(id).map(route) else { return };
+        let goes_on = match (route.transport, route.dialect) {
+            (Transport::WebSocket, dialect) => self.decode(id, &mut input, bytes, dialect),
+            (Transport::Tcp, _) => self.take_stream(id, &mut input, bytes),
+        };
+        if goes_on && let Some(socket) = self.hub.outlet(id) {
             socket.keep(input);
         }
         self.hub.uncork();
     }
 
-    /// Whether the connection goes on.
-    fn decode(&mut self, id: ConnectionId, input: &mut Input, bytes: &mut [u8]) -> bool {
-        let Some(wire) = self.hub.wire(id) else {
-            return false;
-        };
+    /// Takes a WebSocket's frames; whether the connection goes on.
+    fn decode(&mut self, id: ConnectionId, input: &mut Input, bytes: &mut [u8], dialect: Dialect) -> bool {
+        let mut limits = self.limits;
+        if let Dialect::Stomp(_) = dialect {
+            limits.message_bytes += self.stomp.limits.header_bytes;
+            match self.go_on_with_message(id, input) {
+                Reading::Go => {}
+                Reading::Wait => {
+                    input.unread = bytes.to_vec();
+                    return true;
+                }
+                Reading::Discard => return false,
+            }
+        }
         let mut position = 0;
         loop {
-            let event = match input.decoder.next(bytes, &mut position, &self.limits) {
+            let event = match input.websocket.next(bytes, &mut position, &limits) {
                 Ok(Some(event)) => event,
                 Ok(None) => return true,
                 Err(violation) => {
@@ -87,11 +101,13 @@ impl Shard {
                 }
             };
             let reading = match &event {
-                Event::Text(_) | Event::Binary(_) => match command(wire, &event) {
-                    Ok(request) => self.hub.command(id, request),
-                    Err((code, detail)) => {
-                        self.hub.close(id, code, detail);
-                        return false;
+                Event::Text(_) | Event::Binary(_) => match dialect {
+                    Dialect::Native(encoding) => self.take_message(id, encoding, &event),
+                    Dialect::Stomp(_) => {
+                        let (stomp, message) = (&mut input.stomp, &mut input.message);
+                        let (reading, taken) = self.take_frames(id, stomp, payload(&event));
+                        message.extend_from_slice(&payload(&event)[taken..]);
+                        reading
                     }
                 },
                 Event::Ping(payload) => {
@@ -120,11 +136,31 @@ impl Shard {
         }
     }
 
+    /// A message is a command in the native dialect.
+    fn take_message(&mut self, id: ConnectionId, encoding: Encoding, message: &Event<'_>) -> Reading {
+        match command(encoding, message) {
+            Ok(request) => self.hub.command(id, request),
+            Err((code, detail)) => {
+                self.hub.close(id, code, detail);
+                Reading::Discard
+            }
+        }
+    }
+
     /// Answers with the peer's own code (RFC 6455, 5.5.1).
     fn closed_by_peer(&mut self, id: ConnectionId, code: Option<u16>) {
         self.hub.closed_by_peer(id, code.unwrap_or(1005), |out| match code {
             Some(code) => write_close(code, "", out),
             None => write_frame(OpCode::Close, &[], out),
         });
+    }
+}
+
+/// The bytes of a message, whatever it is called.
+fn payload<'e>(message: &'e Event<'_>) -> &'e [u8] {
+    match message {
+        Event::Text(text) => text.as_bytes(),
+        Event::Binary(bytes) => bytes,
+        Event::Ping(_) | Event::Pong | Event::Close(_) => &[],
     }
 }

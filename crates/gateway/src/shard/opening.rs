@@ -12,7 +12,9 @@ use crate::address::Addresses;
 use crate::answer::{Answer, Refused, answer};
 use crate::handshake::{Accepted, Opening, Rules, open};
 use crate::listener::Visitor;
+use crate::routes::{Dialect, route};
 use crate::socket::Socket;
+use crate::stomp;
 use crate::stream::{Stream, Taken};
 
 /// How many reads a request may need when an event comes.
@@ -98,7 +100,10 @@ impl Shard {
     fn welcome(&mut self, stream: Stream, visitor: Visitor, accepted: &Accepted, watched: bool, request: &mut [u8]) {
         self.handshake_duration.record(visitor.accepted.elapsed(), 1);
         let decrypted = matches!(stream, Stream::Tls(_));
-        let id = self.hub.open(Socket::new(stream, visitor.place), accepted.wire);
+        let token = || accepted.token.as_ref().map(|token| token.0.clone());
+        let is_stomp = matches!(route(accepted.wire).dialect, Dialect::Stomp(_));
+        let stomp = is_stomp.then(|| stomp::Session::new(token()));
+        let id = self.hub.open(Socket::new(stream, visitor.place, stomp), accepted.wire);
         if self.watch_connection(id, watched) {
             self.hub.send_own(id, |out| out.extend_from_slice(&accepted.response));
             self.feed(id, &mut request[accepted.request_bytes..]);

@@ -48,14 +48,14 @@ impl Outlet for Sink {
 /// JSON in WebSocket frames.
 pub(crate) struct Frames;
 
-impl Encode for Frames {
-    fn message(&self, _: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
+impl Encode<Sink> for Frames {
+    fn shared(&self, _: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
         write_message(OpCode::Text, out, |out| json::encode(message, out));
     }
 
-    fn heartbeat(&self, _: Wire, _: &mut Vec<u8>) {}
+    fn heartbeat(&self, _: Wire, _: &mut Sink, _: &mut Vec<u8>) {}
 
-    fn close(&self, _: Wire, _: &CloseCode, _: &str, _: &mut Vec<u8>) {}
+    fn close(&self, _: Wire, _: &mut Sink, _: &CloseCode, _: &str, _: &mut Vec<u8>) {}
 }
 
 /// A hub, who is connected to it, and what is relayed to it next.

@@ -86,7 +86,7 @@ proptest! {
                         place += 1;
                         place <= first || *other != Some(channel)
                     });
-                    outbox.push_latest(text.clone().into(), *key);
+                    outbox.push_latest(text.clone().into(), *key, 0);
                     model.push_back((Some(channel), text));
                 }
                 None => {

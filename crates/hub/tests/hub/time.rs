@@ -103,3 +103,15 @@ fn commands_beyond_the_rate_are_refused_then_the_flood_is_closed() {
     assert_eq!((count("Ping"), count("rate_limited"), count("command_flood")), (9, 10, 1), "{lines:?}");
     assert_eq!(lines.last().unwrap(), "0:close command_flood");
 }
+
+#[test]
+fn a_service_may_send_as_fast_as_it_likes() {
+    let mut world = World::with(Config { commands_per_second: 10, ..Config::default() });
+    let (id, client) = world.connected_as("backend");
+    client.lines();
+    for _ in 0..30 {
+        world.say_as(id, 1, Command::Ping);
+    }
+    let lines = client.lines();
+    assert!(lines.len() == 30 && lines.iter().all(|line| line.ends_with("Ping")), "{lines:?}");
+}

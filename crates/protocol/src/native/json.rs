@@ -1,11 +1,11 @@
 //! The native dialect in JSON.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -26,7 +26,7 @@ struct PublishBody<'a> {
     text: Option<String>,
     #[serde(borrow)]
     b64: Option<Cow<'a, str>>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<IndexMap<String, String>>,
     echo: Option<bool>,
     id: Option<String>,
 }

@@ -1,8 +1,7 @@
 //! The native dialect in MessagePack: the shapes of the JSON encoding, with named fields.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use indexmap::IndexMap;
 use rmp::encode as mp;
 use serde::Deserialize;
 use serde_bytes::ByteBuf;
@@ -29,7 +28,7 @@ struct PublishBody {
     data: Option<serde_json::Value>,
     text: Option<String>,
     bin: Option<ByteBuf>,
-    headers: Option<BTreeMap<String, String>>,
+    headers: Option<IndexMap<String, String>>,
     echo: Option<bool>,
     id: Option<String>,
 }

@@ -1,8 +1,7 @@
 //! The shape of a command as both encodings have it, and its way into the vocabulary.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
+use indexmap::IndexMap;
 use serde::Deserialize;
 
 use crate::codes;
@@ -109,7 +108,7 @@ pub(super) struct Body {
     pub(super) data: Option<Result<Data, &'static str>>,
     pub(super) text: Option<String>,
     pub(super) binary: Option<Result<Data, &'static str>>,
-    pub(super) headers: Option<BTreeMap<String, String>>,
+    pub(super) headers: Option<IndexMap<String, String>>,
     pub(super) echo: Option<bool>,
     pub(super) id: Option<String>,
 }
@@ -189,7 +188,7 @@ impl SubscribeItem {
         let Self { channel, token, presence, events, recover } = self;
         let recover = recover.map(|Object(body)| body.into_position("recover")).transpose()?;
         let (presence, events) = (presence.unwrap_or(false), events.unwrap_or(false));
-        Ok(Subscribe { channel, token, presence, events, recover })
+        Ok(Subscribe { channel, token, presence, events, recover, label: None })
     }
 }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use ullim_auth::{KeyConfig, Secret};
+use ullim_auth::{KeyConfig, Secret, UserConfig};
 use ullim_hub::config::{NamespaceConfig, Namespaces};
 
 use super::Settings;
 
-/// Stands for the name of any namespace.
-const ANY_NAMESPACE: &str = "<name>";
+/// Stands for the name of any namespace, or of any user.
+const ANY_NAME: &str = "<name>";
 
 /// Stands for the name of any key of tokens.
 const ANY_KID: &str = "<kid>";
@@ -60,7 +60,8 @@ impl Keys {
         settings.internal.api_key = Some(Secret::default());
         settings.auth.hs256_secret = Some(Secret::default());
         settings.auth.keys = BTreeMap::from([(ANY_KID.to_owned(), KeyConfig::default())]);
-        let any = (ANY_NAMESPACE.to_owned(), NamespaceConfig::default());
+        settings.auth.users = BTreeMap::from([(ANY_NAME.to_owned(), UserConfig::default())]);
+        let any = (ANY_NAME.to_owned(), NamespaceConfig::default());
         settings.namespaces = Namespaces(BTreeMap::from([any]));
         // A null has no keys: nothing would be known, and the tests would say so.
         Self { tree: serde_json::to_value(settings).unwrap_or_default() }
@@ -106,7 +107,7 @@ impl Keys {
 /// What stands for any name in a section whose keys are names.
 fn placeholder(section: &Value) -> Option<&str> {
     let mut names = section.as_object()?.keys().map(String::as_str);
-    names.find(|name| [ANY_NAMESPACE, ANY_KID].contains(name))
+    names.find(|name| [ANY_NAME, ANY_KID].contains(name))
 }
 
 fn collect<'a>(tree: &'a Value, path: &mut Vec<&'a str>, like: &'a [String], leaves: &mut BTreeMap<String, Value>) {
@@ -144,6 +145,7 @@ mod tests {
         assert_eq!(found("auth.hs256_secret"), Place::Leaf(Expected::Text));
         assert_eq!(found("namespaces.chat.publish"), Place::Leaf(Expected::Text));
         assert_eq!(found("auth.keys.2026-a.algorithm"), Place::Leaf(Expected::Text));
+        assert_eq!(found("auth.users.guest.passcode"), Place::Leaf(Expected::Text));
         assert_eq!(found("auth.jwks.allow_redirects"), Place::Leaf(Expected::Boolean));
         assert_eq!(found("broker.redis"), Place::Section);
         assert_eq!(found("auth.keys.2026-a"), Place::Section);
@@ -164,6 +166,7 @@ mod tests {
             ("namespace.news.publish", "namespaces.news.publish"),
             ("client.listen.port", "client.listen"),
             ("auth.keys.2026-a.algoritm", "auth.keys.2026-a.algorithm"),
+            ("auth.users.guest.password", "auth.users.guest.passcode"),
             ("auth.key.a.public_key", "auth.keys.a.public_key"),
             ("auth.jwks.refresh_intervall", "auth.jwks.refresh_interval"),
         ] {

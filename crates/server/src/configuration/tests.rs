@@ -131,6 +131,22 @@ fn keys_of_tokens_are_sections_with_any_name() {
 }
 
 #[test]
+fn users_are_sections_with_any_name_and_their_hashes_are_not_shown() {
+    const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$KPtFgCWwKXkMMgkJR0NqdiFUMgIV5GZ1yVOeiFpGLIM";
+    let text = format!("[auth.users.\"A.b\"]\npasscode = '{HASH}'\n[namespaces.default]\n");
+    let mut layers = toml(text.leak());
+    layers.variables = pairs(&[("ULLIM_AUTH__USERS__GUEST__PASSCODE", HASH)]);
+    layers.flags = pairs(&[("auth.users.Relay.passcode", HASH)]);
+    let loaded = load(&layers).unwrap();
+    assert_eq!(loaded.warnings, Vec::<String>::new());
+    let users = &loaded.settings.auth.users;
+    assert_eq!(users.keys().collect::<Vec<_>>(), ["A.b", "Relay", "guest"]);
+    assert!(users.values().all(|user| user.passcode.as_ref().is_some_and(|hash| hash.expose() == HASH)));
+    let shown = show(&loaded.settings).unwrap();
+    assert!(shown.contains("[auth.users.guest]\npasscode = \"***\"") && !shown.contains("argon2id"), "{shown}");
+}
+
+#[test]
 fn mistakes_below_a_key_of_tokens_are_named() {
     let wrong = r#"
         [auth.keys.a]
@@ -227,6 +243,7 @@ fn what_cannot_work_is_refused() {
         (("auth.jwks.url", "http://id.example/"), "auth.jwks.url: it must be https"),
         (("auth.jwks.file", "/none.json"), "auth.jwks.file: No such file"),
         (("auth.keys.a.algorithm", "RS256"), "auth.keys.a: it takes one of public_key and file"),
+        (("auth.users.a.passcode", "hunter2"), "auth.users.a.passcode: it is no argon2id hash"),
         (("broker.redis.prefix", "a*"), "broker.redis: the prefix \"a*\" must have"),
         (("broker.redis.url", "unix:/db"), "broker.redis: unix sockets"),
         (("broker.redis.cluster", "db"), "broker.redis: \"db\" is not a server like host:port"),

@@ -177,33 +177,34 @@ fn reason_name(reason: &GapReason) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
+    use ullim_client::IndexMap;
 
-    fn published(data: Data, headers: BTreeMap<String, String>) -> Event {
+    use super::*;
+
+    fn published(data: Data, headers: IndexMap<String, String>) -> Event {
         let publication = Publication { data, time: 5, headers, position: None };
         Event::Publication { channel: "a".to_owned(), publication }
     }
 
     fn text(text: &str) -> Event {
-        published(Data::Text(text.to_owned()), BTreeMap::new())
+        published(Data::Text(text.to_owned()), IndexMap::new())
     }
 
     #[test]
     fn people_see_no_control_characters() {
         assert_eq!(of(&text("x\u{1b}[2J\ny é"), false), "a x\\u{1b}[2J\\ny é");
-        let binary = published(Data::Binary(vec![255, 0].into()), BTreeMap::new());
+        let binary = published(Data::Binary(vec![255, 0].into()), IndexMap::new());
         assert_eq!(of(&binary, false), "a /wA=");
     }
 
     #[test]
     fn programs_get_one_object_per_line() {
         let value = serde_json::value::RawValue::from_string("{\n \"x\": 1e2\r\n}".to_owned()).unwrap();
-        let pretty = published(Data::Json(value), BTreeMap::new());
+        let pretty = published(Data::Json(value), IndexMap::new());
         assert_eq!(of(&pretty, true), "{\"channel\":\"a\",\"data\":{  \"x\": 1e2  },\"time\":5}");
-        let headers = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+        let headers = IndexMap::from([("k", "v"), ("a", "w")].map(|(name, value)| (name.to_owned(), value.to_owned())));
         let text = published(Data::Text("\"\n".to_owned()), headers);
-        assert_eq!(of(&text, true), r#"{"channel":"a","text":"\"\n","time":5,"headers":{"k":"v"}}"#);
+        assert_eq!(of(&text, true), r#"{"channel":"a","text":"\"\n","time":5,"headers":{"k":"v","a":"w"}}"#);
     }
 
     #[test]
@@ -220,7 +221,7 @@ mod tests {
         let publication = Publication {
             data: Data::Text("x".to_owned()),
             time: 5,
-            headers: BTreeMap::new(),
+            headers: IndexMap::new(),
             position: Some(at("9-42")),
         };
         let published = Event::Publication { channel: "a".to_owned(), publication };

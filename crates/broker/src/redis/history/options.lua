@@ -10,7 +10,36 @@ local KINDS = { json = '\129\0\1\1', text = '\129\0\1\2', binary = '\129\0\1\3' 
 
 local ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
--- A JSON object of strings, written anew.
+-- Headers, written anew in the order of their text, which a table does not keep. The text was taken for an object of
+-- strings, so that its quoted pieces are a name and a value in turn. Of a repeated name the last value counts, in the
+-- first one's place.
+local function written(headers, text)
+  local parts, seen, at, is_name = {}, {}, 1, true
+  while true do
+    local first = string.find(text, '"', at, true)
+    if not first then
+      return '{' .. table.concat(parts, ',') .. '}'
+    end
+    local last = first
+    repeat
+      last = string.find(text, '["\\]', last + 1)
+      local is_escape = string.byte(text, last) == 92
+      if is_escape then
+        last = last + 1
+      end
+    until not is_escape
+    if is_name then
+      local name = cjson.decode('[' .. string.sub(text, first, last) .. ']')[1]
+      if not seen[name] then
+        seen[name] = true
+        parts[#parts + 1] = cjson.encode(name) .. ':' .. cjson.encode(headers[name])
+      end
+    end
+    at, is_name = last + 1, not is_name
+  end
+end
+
+-- A JSON object of strings, as an envelope has it.
 local function headers_of(value)
   local ok, headers = pcall(cjson.decode, value)
   if not ok or type(headers) ~= 'table' or not string.find(value, '^%s*{') then
@@ -30,7 +59,7 @@ local function headers_of(value)
   if entries > MAX_HEADERS or bytes > MAX_HEADER_BYTES then
     fail('ERR there may be ' .. MAX_HEADERS .. ' headers with ' .. MAX_HEADER_BYTES .. ' bytes')
   end
-  return cjson.encode(headers)
+  return written(headers, value)
 end
 
 -- The 16 bytes of a session id.

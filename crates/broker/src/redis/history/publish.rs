@@ -31,7 +31,7 @@ impl Call {
             options.push(("type", kind.to_owned()));
         }
         if let Some(headers) = &request.headers {
-            options.push(("headers", serde_json::json!(headers.entries()).to_string()));
+            options.push(("headers", headers.to_json()));
         }
         if let Some(exclude) = &request.exclude {
             options.push(("exclude", exclude.to_string()));

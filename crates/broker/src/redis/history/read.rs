@@ -143,7 +143,7 @@ impl Fields {
                 };
                 set(&mut self.kind, kind)
             }
-            b"headers" => set(&mut self.headers, serde_json::from_str(&value).ok().and_then(Headers::new)),
+            b"headers" => set(&mut self.headers, Headers::from_json(value.as_bytes())),
             b"exclude" => set(&mut self.exclude, SessionId::parse(&value)),
             // Something newer that may be left out.
             _ => true,

@@ -10,6 +10,8 @@ use ullim_protocol::presence::MembersPage;
 use ullim_protocol::publication::Publication;
 use ullim_protocol::session::SessionId;
 
+use super::Client;
+
 /// One line per message, beginning with the wire's number; counts what it writes.
 #[derive(Clone, Default)]
 pub(crate) struct Lines {
@@ -62,8 +64,8 @@ fn members(page: &MembersPage) -> String {
     format!("[{}{more}]", users.collect::<Vec<_>>().join(" "))
 }
 
-impl Encode for Lines {
-    fn message(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
+impl Encode<Client> for Lines {
+    fn shared(&self, wire: Wire, message: &Outgoing<'_>, out: &mut Vec<u8>) {
         self.encoded.set(self.encoded.get() + 1);
         let line = match message {
             Outgoing::Reply(id, Reply::Connect(connected)) => format!("{id} {}", self.connected(connected)),
@@ -107,11 +109,11 @@ impl Encode for Lines {
         out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
     }
 
-    fn heartbeat(&self, wire: Wire, out: &mut Vec<u8>) {
+    fn heartbeat(&self, wire: Wire, _: &mut Client, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("{}:ping\n", wire.0).as_bytes());
     }
 
-    fn close(&self, wire: Wire, code: &CloseCode, _: &str, out: &mut Vec<u8>) {
+    fn close(&self, wire: Wire, _: &mut Client, code: &CloseCode, _: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("{}:close {}\n", wire.0, code.name).as_bytes());
     }
 }

@@ -1,5 +1,6 @@
 //! Tokens that say what they are: `alice`, `alice@200` (until then, in Unix seconds), `alice@200 {"info":1}`; for
-//! subscriptions `alice/token:a@200`. `bad` and `expired` are refused; what begins with `later:` is judged later.
+//! subscriptions `alice/token:a@200`. `backend` is a service. `bad` and `expired` are refused; what begins with `later:`
+//! is judged later.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,10 +23,14 @@ impl Tokens for FakeTokens {
         }
     }
 
+    fn verify_login(&self, _: Option<&str>, passcode: Option<&str>) -> Verified<Identity> {
+        self.verify(passcode)
+    }
+
     fn verify_subscription(&self, token: &str) -> Verified<Grant> {
         judged(token, |token| {
             let (user, rest) = token.split_once('/').unwrap();
-            let Identity { user: channel, info, expires } = identity(rest);
+            let Identity { user: channel, info, expires, .. } = identity(rest);
             let user = (user != "~").then(|| user.into());
             Grant { user, channel: channel.unwrap().to_string(), expires: expires.unwrap(), info }
         })
@@ -47,5 +52,6 @@ fn judged<T: Send + 'static>(token: &str, read: impl Fn(&str) -> T) -> Verified<
 fn identity(token: &str) -> Identity {
     let (token, info) = token.split_once(' ').unwrap_or((token, ""));
     let (user, expires) = token.split_once('@').unwrap_or((token, "1000000"));
-    Identity { user: Some(user.into()), info: Info::parse(info), expires: Some(expires.parse().unwrap()) }
+    let expires = Some(expires.parse().unwrap());
+    Identity { user: Some(user.into()), info: Info::parse(info), expires, is_service: user == "backend" }
 }

@@ -1,0 +1,72 @@
+//! CONNECT: the version, who the client is, and how often each side gives a sign of life.
+
+use ullim_protocol::command::Command;
+use ullim_protocol::outgoing::Connected;
+use ullim_protocol::stomp::{FrameHeaders, Version, connected, heart_beat};
+
+use super::session::{Fault, Session};
+
+/// What a CONNECTED frame says of this node.
+const SERVER: &str = concat!("ullim/", env!("CARGO_PKG_VERSION"));
+
+/// What was agreed of heart-beats.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct HeartBeats {
+    /// What the client can send and wants to hear, in milliseconds.
+    client: (u64, u64),
+    /// Whether it is sent ends of lines.
+    pub(super) are_sent: bool,
+    /// How many of the node's intervals it may be silent; `None` while nothing is agreed, 0 for ever.
+    pub(super) patience: Option<u8>,
+}
+
+impl Session {
+    /// Whether the client is to be sent ends of lines.
+    pub(crate) fn sends_heart_beats(&self) -> bool {
+        self.heart_beats.are_sent
+    }
+
+    /// How many heartbeats long it may be silent; 0: for ever; `None`: nothing is agreed yet.
+    pub(crate) fn patience(&self) -> Option<u8> {
+        self.heart_beats.patience
+    }
+
+    pub(super) fn connect(&mut self, headers: &FrameHeaders) -> Result<Command, Fault> {
+        if self.has_connect {
+            return Err(Fault::new("a connection has one CONNECT"));
+        }
+        let Some(version) = Version::negotiate(headers.get("accept-version")) else {
+            let fault = Fault::new("the header \"accept-version\" names no version that this node speaks");
+            return Err(Fault { tells_versions: true, ..fault });
+        };
+        if let Some(header) = headers.get("heart-beat") {
+            self.heart_beats.client = heart_beat::parse(header).map_err(|error| Fault::new(error.to_string()))?;
+        }
+        self.has_connect = true;
+        self.version = version;
+        Ok(self.credentials(headers))
+    }
+
+    fn credentials(&mut self, headers: &FrameHeaders) -> Command {
+        let given = |name| headers.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let bearer = || given("Authorization").and_then(|value| Some(value.strip_prefix("Bearer ")?.trim().to_owned()));
+        let handshake = self.handshake_token.take();
+        let token = given("token").or_else(bearer);
+        let (login, passcode) = (given("login"), given("passcode"));
+        if token.is_none() && (login.is_some() || passcode.is_some()) {
+            return Command::Login { login, passcode };
+        }
+        Command::Connect { token: token.or(handshake), resume: None }
+    }
+
+    /// Appends CONNECTED: the session is open.
+    pub(super) fn write_connected(&mut self, opened: &Connected<'_>, out: &mut Vec<u8>) {
+        let own = (opened.ping_ms, opened.ping_ms);
+        let (they_send, we_send) = heart_beat::negotiate(self.heart_beats.client, own);
+        self.heart_beats.are_sent = we_send > 0;
+        // Of two intervals of silence one may be the network's.
+        let intervals = (2 * they_send).div_ceil(opened.ping_ms.max(1));
+        self.heart_beats.patience = Some(u8::try_from(intervals).unwrap_or(u8::MAX - 1).min(u8::MAX - 1));
+        connected(self.version, &opened.session.to_string(), SERVER, own, opened.user, out);
+    }
+}
