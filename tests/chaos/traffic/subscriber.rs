@@ -159,7 +159,12 @@ impl<'a> Session<'a> {
         loop {
             tokio::select! {
                 coming = self.wire.next() => match coming {
-                    Coming::Message(message, text) => self.take(&message, &text),
+                    Coming::Message(message, text) => {
+                        self.take(&message, &text);
+                        if self.wire.settle().await.is_none() {
+                            return (self.read, 0);
+                        }
+                    }
                     Coming::End(code) => return (self.read, code),
                     Coming::Broken(detail) => {
                         self.tracker.note(now_ms(), What::Malformed { detail });

@@ -122,7 +122,7 @@ impl Rules {
     }
 
     fn error(&mut self, frame: &Frame) -> Result<(), String> {
-        let known = ["message", "version", "code", "name", "receipt-id", "content-type", "content-length"];
+        let known = ["message", "version", "code", "name", "retry", "receipt-id", "content-type", "content-length"];
         only(frame, &known)?;
         check(frame.header("message").is_some_and(|message| !message.is_empty()), "an ERROR without a message")?;
         check(frame.header("code").is_none_or(is_number), "a code that is no number")?;

@@ -56,6 +56,14 @@ impl Line {
         }
     }
 
+    /// Does what a dialect wants behind each message. `None`: it could not be written in time.
+    pub(crate) async fn settle(&mut self) -> Option<()> {
+        match self {
+            Self::Native(_) => Some(()),
+            Self::Stomp(stomp) => stomp.settle().await,
+        }
+    }
+
     /// The next message. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Coming {
         match self {

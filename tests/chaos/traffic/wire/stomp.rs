@@ -24,11 +24,15 @@ pub(crate) struct Stomp {
 
 struct Subscription {
     channel: String,
-    /// The last message that wants an ACK, which is one for all before it.
-    unacknowledged: Option<String>,
+    /// How many messages want an ACK, which is one for all of them, and the last.
+    unacknowledged: (usize, String),
     /// It was left, and nothing of it is acknowledged any more.
     is_leaving: bool,
 }
+
+/// How many messages may be unacknowledged, so that some have to wait, and how many are acknowledged at once.
+const WINDOW: usize = 20;
+const AT_ONCE: usize = 8;
 
 enum Asked {
     /// The position from which to recover.
@@ -71,7 +75,7 @@ impl Stomp {
                 let mut frame = Frame::new("SUBSCRIBE").with("id", &subscription).with("gap", "true");
                 frame = frame.with("destination", &format!("/topic/{channel}"));
                 if self.acknowledges() {
-                    frame = frame.with("ack", "client").with("prefetch-count", "1000");
+                    frame = frame.with("ack", "client").with("prefetch-count", &WINDOW.to_string());
                 }
                 let mut asked = None;
                 if let Some(from) = body.get("recover") {
@@ -80,8 +84,8 @@ impl Stomp {
                     asked = Some((epoch, offset));
                 }
                 let channel = channel.to_owned();
-                let unacknowledged = None;
-                self.subscriptions.insert(subscription, Subscription { channel, unacknowledged, is_leaving: false });
+                let subscribed = Subscription { channel, unacknowledged: (0, String::new()), is_leaving: false };
+                self.subscriptions.insert(subscription, subscribed);
                 (frame, Asked::Subscribe(asked))
             }
             "unsubscribe" => {
@@ -91,7 +95,7 @@ impl Stomp {
             }
             // There is no ping, but the receipt of anything stands behind all that came before it.
             _ => {
-                self.acknowledge().await?;
+                self.acknowledge(1).await?;
                 self.write(&Frame::new("BEGIN").with("transaction", &receipt)).await?;
                 (Frame::new("ABORT").with("transaction", &receipt), Asked::Ping)
             }
@@ -106,10 +110,20 @@ impl Stomp {
         self.client.version() == Version::V1_1
     }
 
-    async fn acknowledge(&mut self) -> Option<()> {
+    /// Acknowledges what is to be, to be called behind each message. `None`: it could not be written in time.
+    pub(crate) async fn settle(&mut self) -> Option<()> {
+        match self.acknowledges() {
+            true => self.acknowledge(AT_ONCE).await,
+            false => Some(()),
+        }
+    }
+
+    /// Of subscriptions with so many messages that want it.
+    async fn acknowledge(&mut self, least: usize) -> Option<()> {
         let mut frames = Vec::new();
-        for (id, subscription) in self.subscriptions.iter_mut().filter(|(_, one)| !one.is_leaving) {
-            if let Some(message) = subscription.unacknowledged.take() {
+        for (id, subscription) in self.subscriptions.iter_mut() {
+            if subscription.unacknowledged.0 >= least && !subscription.is_leaving {
+                let (_, message) = std::mem::take(&mut subscription.unacknowledged);
                 frames.push(Frame::new("ACK").with("message-id", &message).with("subscription", id));
             }
         }
@@ -153,7 +167,9 @@ impl Stomp {
             let gap = json!({"reason": reason, "from": from, "to": to, "epoch": position.0, "offset": position.1});
             return Some(json!({"push": {"channel": channel, "gap": gap}}));
         }
-        subscription.unacknowledged = acknowledges.then(|| message.to_owned());
+        if acknowledges {
+            subscription.unacknowledged = (subscription.unacknowledged.0 + 1, message.to_owned());
+        }
         // What is published here is JSON, whoever published it.
         let is_json = frame.header("content-type") == Some("application/json");
         let data: Value = serde_json::from_slice(&frame.body).ok().filter(|_| is_json)?;
