@@ -257,8 +257,7 @@ fn start_publishers(world: &World, orders: &Orders, publishers: &mut JoinSet<Vec
     for (index, channel) in world.channels.iter().enumerate() {
         let doors = match channel.name.as_str() {
             ROOM | "news:burst" | "orders:still" => vec![],
-            "news:0" => vec![redis(), stomp()],
-            "chat:0" => vec![redis(), client()],
+            "chat:0" => vec![redis(), client(), stomp()],
             "news:1" => vec![redis(), http()],
             "orders:mixed" => vec![redis(), http(), client()],
             _ => vec![redis()],
