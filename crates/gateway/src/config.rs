@@ -1,11 +1,15 @@
 //! The `client` section of the configuration: the listeners for clients and their limits.
 
+mod stomp;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+pub use stomp::StompConfig;
 
 /// The listeners for clients.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +41,8 @@ pub struct Config {
     pub per_address: PerAddress,
     /// The listener with TLS.
     pub tls: TlsConfig,
+    /// STOMP, which has listeners of its own.
+    pub stomp: StompConfig,
 }
 
 impl Default for Config {
@@ -54,7 +60,15 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             per_address: PerAddress::default(),
             tls: TlsConfig::default(),
+            stomp: StompConfig::default(),
         }
+    }
+}
+
+impl Config {
+    /// Whether a listener needs the certificate.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.listen.is_some() || self.stomp.tls_listen.is_some()
     }
 }
 

@@ -30,6 +30,12 @@ pub enum StartError {
     /// The same, of the listener with TLS.
     #[error("cannot listen for clients on {0} (client.tls.listen): does another node run here?")]
     ListenTls(SocketAddr, #[source] io::Error),
+    /// The same, of the listener for STOMP.
+    #[error("cannot listen for clients on {0} (client.stomp.listen): does another node run here?")]
+    ListenStomp(SocketAddr, #[source] io::Error),
+    /// The same, of the listener for STOMP with TLS.
+    #[error("cannot listen for clients on {0} (client.stomp.tls_listen): does another node run here?")]
+    ListenStompTls(SocketAddr, #[source] io::Error),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -45,6 +51,8 @@ pub enum StartError {
 pub struct Gateway {
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
+    stomp_address: Option<SocketAddr>,
+    stomp_tls_address: Option<SocketAddr>,
     acceptor: Arc<Acceptor>,
     addresses: Arc<Addresses>,
     certificates: Option<Arc<Certificates>>,
@@ -64,9 +72,12 @@ impl Gateway {
     /// `pages` are served to those who ask for no WebSocket. Must be called within a tokio runtime, which
     /// watches the certificate. A shard that panics is gone with its clients: the process should end with it.
     pub fn start(config: &Config, broker_queue_bytes: usize, setup: &Setup, pages: Pages) -> Result<Self, StartError> {
-        let plain = bind(config.listen, StartError::Listen)?;
-        let secure = config.tls.listen.map(|address| bind(address, StartError::ListenTls)).transpose()?;
-        let (address, tls_address) = (plain.1, secure.as_ref().map(|(_, address)| *address));
+        let (plain, address) = bind(config.listen, StartError::Listen)?;
+        let (tls, tls_address) = bind_if(config.tls.listen, StartError::ListenTls)?;
+        let (stomp, stomp_address) = bind_if(config.stomp.listen, StartError::ListenStomp)?;
+        let (stomp_tls, stomp_tls_address) = bind_if(config.stomp.tls_listen, StartError::ListenStompTls)?;
+        // In the order of `Door::ALL`.
+        let listeners = [Some(plain), tls, stomp, stomp_tls];
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.shards == 0 { cores() } else { config.shards }.min(MAX_SHARDS);
 
@@ -74,7 +85,7 @@ impl Gateway {
         let watching = TaskTracker::new();
         let mut certificates = None;
         let mut securing = None;
-        if secure.is_some() {
+        if config.has_tls() {
             let (loaded, watcher) = Certificates::load(&config.tls)?;
             watching.spawn(watcher.run(stop.clone()));
             let workers = Workers::start(count * Securing::AT_WORK).map_err(StartError::Shard)?;
@@ -86,19 +97,29 @@ impl Gateway {
         watching.close();
         let connections = config.max_connections.unwrap_or_else(default_max_connections);
         let (addresses_of, trusted) = (Arc::clone(&addresses), config.trusted_proxies.clone());
-        let listeners = [Some(plain.0), secure.map(|(listener, _)| listener)];
         let acceptor = Arc::new(Acceptor::new(listeners, count, connections, addresses_of, trusted));
         let mut shards = Vec::new();
         for number in 0..count {
             let securing = securing
                 .as_ref()
-                .map(|(tls, workers)| Securing::new(Arc::clone(tls), workers.clone(), config.handshake_timeout));
+                .map(|(tls, workers)| Securing::new(tls.clone(), workers.clone(), config.handshake_timeout));
             let (acceptor, addresses) = (Arc::clone(&acceptor), Arc::clone(&addresses));
             let parts = ShardParts { acceptor, number, securing, addresses };
             let shard = start_shard(config, broker_queue_bytes, setup, pages.clone(), parts);
             shards.push(shard.map_err(StartError::Shard)?);
         }
-        Ok(Self { address, tls_address, acceptor, addresses, certificates, stop, watching, shards })
+        Ok(Self {
+            address,
+            tls_address,
+            stomp_address,
+            stomp_tls_address,
+            acceptor,
+            addresses,
+            certificates,
+            stop,
+            watching,
+            shards,
+        })
     }
 
     /// Where clients connect without TLS.
@@ -109,6 +130,16 @@ impl Gateway {
     /// Where clients connect with TLS, if they can.
     pub fn tls_local_addr(&self) -> Option<SocketAddr> {
         self.tls_address
+    }
+
+    /// Where clients connect with STOMP over TCP, if they can.
+    pub fn stomp_local_addr(&self) -> Option<SocketAddr> {
+        self.stomp_address
+    }
+
+    /// Where clients connect with STOMP over TLS, if they can.
+    pub fn stomp_tls_local_addr(&self) -> Option<SocketAddr> {
+        self.stomp_tls_address
     }
 
     /// What the shards have counted, a quarter of a second ago at most.
@@ -161,6 +192,14 @@ fn bind(
 ) -> Result<(TcpListener, SocketAddr), StartError> {
     let bound = listener::bind(address).and_then(|listener| listener.local_addr().map(|bound| (listener, bound)));
     bound.map_err(|error| failed(address, error))
+}
+
+fn bind_if(
+    address: Option<SocketAddr>,
+    failed: fn(SocketAddr, io::Error) -> StartError,
+) -> Result<(Option<TcpListener>, Option<SocketAddr>), StartError> {
+    let bound = address.map(|address| bind(address, failed)).transpose()?;
+    Ok(bound.unzip())
 }
 
 /// What a shard is given beside the configuration.

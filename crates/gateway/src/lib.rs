@@ -2,6 +2,7 @@
 //!
 //! * [`Gateway`]: starts and drains it all
 //! * `listener`: accept; `capacity`, `address`: how many connections there may be, in all and from one address
+//! * `door`: which listeners there are, and what is spoken there
 //! * `shard`: a thread with its sockets and its hub
 //! * `tls`: handshakes, sessions, certificates
 //! * `handshake`: the opening request, pure; `forwarded`: whom a proxy speaks for
@@ -15,6 +16,7 @@ mod answer;
 mod capacity;
 pub mod config;
 mod counters;
+mod door;
 mod encode;
 mod forwarded;
 mod gateway;

@@ -8,16 +8,18 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use mio::net::{TcpListener, TcpStream};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::address::{Addresses, Lease};
 use crate::answer::Refused;
 use crate::capacity::{Capacity, Permit};
+use crate::door::Door;
 use crate::forwarded::is_trusted;
 
 /// Connections that wait in the kernel to be accepted.
@@ -29,14 +31,13 @@ const TURNED_AWAY: usize = 64;
 /// A connection that was accepted.
 pub(crate) struct Arrival {
     pub(crate) stream: TcpStream,
-    /// A TLS handshake comes first.
-    pub(crate) secure: bool,
     pub(crate) visitor: Visitor,
 }
 
 /// What is known of a connection before its request is answered.
 pub(crate) struct Visitor {
     pub(crate) accepted: Instant,
+    pub(crate) door: Door,
     /// The peer is a proxy that is trusted to say whom it speaks for.
     pub(crate) proxied: bool,
     pub(crate) place: Place,
@@ -73,15 +74,22 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
 }
 
+/// Finds out within two minutes that a peer is gone that says nothing and is told nothing: over TCP a STOMP client may
+/// do without heart-beats.
+fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4)
+}
+
 /// What all shards of a node share of its listeners.
 pub(crate) struct Acceptor {
-    /// Without TLS, and with it. None that is closed.
+    /// In the order of [`Door::ALL`]. None that is closed.
     listeners: Mutex<[Option<TcpListener>; Self::LISTENERS]>,
     shards: Vec<Seat>,
     capacity: Capacity,
@@ -100,10 +108,8 @@ struct Seat {
 }
 
 impl Acceptor {
-    /// How many listeners there are at most: see [`SECURE`](Self::SECURE).
-    pub(crate) const LISTENERS: usize = 2;
-    /// The listener with TLS. The other one is 0.
-    pub(crate) const SECURE: usize = 1;
+    /// How many listeners there are at most.
+    pub(crate) const LISTENERS: usize = Door::ALL.len();
 
     /// The first of `shards` has the turn.
     pub(crate) fn new(
@@ -179,29 +185,29 @@ impl Acceptor {
         self.shards[shard].called.notify_one();
     }
 
-    /// Finds room for a connection. None if there is none, and no answer either: within TLS that would cost a
-    /// handshake.
-    pub(crate) fn judge(&self, peer: IpAddr, secure: bool) -> Option<Visitor> {
+    /// Finds room for a connection. None if there is none, and no answer either.
+    pub(crate) fn judge(&self, peer: IpAddr, door: Door) -> Option<Visitor> {
         let proxied = is_trusted(peer, &self.trusted);
         let visitor = |place, refused: Option<Refused>| Visitor {
             accepted: Instant::now(),
+            door,
             proxied,
             place,
             refused: refused.map(Box::new),
         };
         let Some(permit) = self.capacity.take() else {
-            let turned_away = self.turned_away.take().filter(|_| !secure);
+            let turned_away = self.turned_away.take().filter(|_| door.answers_refused());
             if turned_away.is_none() {
                 self.closed.fetch_add(1, Ordering::Relaxed);
             }
             return turned_away.map(|permit| visitor(Place::new(permit, None), Some(Refused::full())));
         };
-        // Whom a proxy speaks for is known when its request has come.
+        // Whom a proxy speaks for is known when its request has come; where it sends none, it speaks for nobody.
         let lease = if proxied { Ok(None) } else { self.addresses.enter(peer) };
         match lease {
             Ok(lease) => Some(visitor(Place::new(permit, lease), None)),
             Err(_) => {
-                let permit = self.turned_away.take().filter(|_| !secure)?;
+                let permit = self.turned_away.take().filter(|_| door.answers_refused())?;
                 Some(visitor(Place::new(permit, None), Some(Refused::too_many())))
             }
         }
@@ -223,7 +229,7 @@ mod tests {
         let limits = PerAddress { connections: 1, ..PerAddress::default() };
         let trusted = vec!["10.0.0.0/8".parse().unwrap()];
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        Acceptor::new([Some(listener), None], shards, 4, Arc::new(Addresses::new(limits)), trusted)
+        Acceptor::new([Some(listener), None, None, None], shards, 4, Arc::new(Addresses::new(limits)), trusted)
     }
 
     #[tokio::test]
@@ -257,21 +263,25 @@ mod tests {
     #[test]
     fn who_is_over_a_limit_is_told_so_or_closed() {
         let acceptor = acceptor(1);
-        let judged = |peer: [u8; 4], secure| acceptor.judge(peer.into(), secure);
-        let first = judged([203, 0, 113, 1], false).unwrap();
+        let judged = |peer: [u8; 4], door| acceptor.judge(peer.into(), door);
+        let first = judged([203, 0, 113, 1], Door::Http).unwrap();
         assert!(first.refused.is_none() && !first.proxied);
-        let second = judged([203, 0, 113, 1], false).unwrap();
+        let second = judged([203, 0, 113, 1], Door::Http).unwrap();
         assert_eq!(second.refused.map(|refused| refused.status), Some(429));
-        assert!(judged([203, 0, 113, 1], true).is_none(), "an answer within TLS would cost a handshake");
+        for door in [Door::HttpTls, Door::Stomp, Door::StompTls] {
+            assert!(judged([203, 0, 113, 1], door).is_none(), "{door:?} has no answer");
+        }
         assert_eq!(acceptor.closed(), 0);
         let _proxied = [1, 2, 3].map(|_| {
-            let visitor = judged([10, 0, 0, 1], false).unwrap();
+            let visitor = judged([10, 0, 0, 1], Door::Http).unwrap();
             assert!(visitor.refused.is_none() && visitor.proxied);
             visitor
         });
-        let full = judged([203, 0, 113, 2], false).unwrap();
+        let full = judged([203, 0, 113, 2], Door::Http).unwrap();
         assert_eq!(full.refused.map(|refused| refused.status), Some(503), "the node has four places");
-        assert!(judged([203, 0, 113, 2], true).is_none());
-        assert_eq!(acceptor.closed(), 1);
+        for (closed, door) in [Door::HttpTls, Door::Stomp, Door::StompTls].into_iter().enumerate() {
+            assert!(judged([203, 0, 113, 2], door).is_none(), "{door:?}");
+            assert_eq!(acceptor.closed(), closed as u64 + 1, "{door:?}");
+        }
     }
 }

@@ -77,8 +77,14 @@ fn settings(variables: Vec<(String, String)>, flags: Vec<(String, String)>) -> R
     let layers = Layers { document: Some(document), variables, flags: secrets.into_iter().chain(flags).collect() };
     let settings = configuration::load(&layers)?.settings;
     only_loopback("client.listen", settings.client.listen)?;
-    if let Some(address) = settings.client.tls.listen {
-        only_loopback("client.tls.listen", address)?;
+    let client = &settings.client;
+    let others = [
+        ("client.tls.listen", client.tls.listen),
+        ("client.stomp.listen", client.stomp.listen),
+        ("client.stomp.tls_listen", client.stomp.tls_listen),
+    ];
+    for (key, address) in others.into_iter().filter_map(|(key, address)| Some((key, address?))) {
+        only_loopback(key, address)?;
     }
     only_loopback("internal.listen", settings.internal.listen)?;
     Ok(settings)
@@ -141,7 +147,7 @@ mod tests {
 
     #[test]
     fn public_secrets_stay_on_this_machine() {
-        for key in ["client.listen", "internal.listen"] {
+        for key in ["client.listen", "internal.listen", "client.stomp.listen"] {
             let failure = settings(Vec::new(), flags(&[(key, "0.0.0.0:0")])).unwrap_err();
             assert!(failure.to_string().contains("loopback addresses only"), "{failure}");
         }

@@ -116,7 +116,7 @@ fn counters(gateway: Arc<Gateway>, verifier: Arc<Verifier>) -> CounterSource {
     CounterSource::new(move || {
         let ullim_gateway::Counters { hub, handshakes_refused, handshake_duration, address_limited, tls } =
             gateway.counters();
-        let tls = gateway.tls_local_addr().map(|_| ullim_api::TlsCounters {
+        let tls = gateway.tls_local_addr().or(gateway.stomp_tls_local_addr()).map(|_| ullim_api::TlsCounters {
             handshakes: tls.handshakes,
             failures: tls.failures,
             resumed: tls.resumed,

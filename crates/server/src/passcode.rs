@@ -1,6 +1,6 @@
 //! `ullim passcode`: the hash of a passcode, as the configuration takes it.
 
-use std::io::{self, BufRead, IsTerminal as _, Read as _};
+use std::io::{self, BufRead, IsTerminal as _};
 
 use anyhow::{Context as _, bail};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};

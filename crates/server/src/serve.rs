@@ -18,6 +18,8 @@ pub(crate) async fn run(overrides: &Overrides) -> Result<(), Failure> {
     }
     let mut signals = Signals::new().map_err(Failure::runtime)?;
     let node = Node::start(loaded.settings, Pages::default()).await.map_err(Failure::Runtime)?;
-    info!(client = %node.client_address(), internal = %node.internal_address(), "serving");
+    let stomp = node.gateway.stomp_local_addr().map(tracing::field::display);
+    let stomp_tls = node.gateway.stomp_tls_local_addr().map(tracing::field::display);
+    info!(client = %node.client_address(), internal = %node.internal_address(), stomp, stomp_tls, "serving");
     drain::serve(node, &mut signals).await.map_err(Failure::Runtime)
 }

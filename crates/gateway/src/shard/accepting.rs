@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Shard;
 use super::sockets::Sockets;
+use crate::door::Door;
 use crate::listener::{Acceptor, Arrival};
 
 /// The most connections that one turn accepts from a listener: between two bursts what is relayed goes out. Also the
@@ -137,15 +138,14 @@ impl Shard {
     pub(super) fn accept_waiting(&mut self) {
         self.accepting.go_on(&self.sockets);
         let was_behind = self.accepting.is_behind();
-        for listener in 0..Acceptor::LISTENERS {
-            let secure = listener == Acceptor::SECURE;
+        for (listener, door) in Door::ALL.into_iter().enumerate() {
             for _ in 0..BURST {
                 if !self.accepting.waiting[listener] {
                     break;
                 }
                 let Some((stream, peer)) = self.accepting.accept(listener, &self.sockets) else { continue };
-                if let Some(visitor) = self.accepting.acceptor.judge(peer, secure) {
-                    self.take_arrival(Arrival { stream, secure, visitor });
+                if let Some(visitor) = self.accepting.acceptor.judge(peer, door) {
+                    self.take_arrival(Arrival { stream, visitor });
                 }
             }
         }

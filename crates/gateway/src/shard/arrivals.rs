@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Shard;
 use crate::answer::{Answer, Refused};
+use crate::door::Speech;
 use crate::listener::{Arrival, Visitor};
 use crate::stream::Stream;
 use crate::tls::Session;
@@ -125,13 +126,17 @@ impl ArrivingSockets {
 
 impl Shard {
     pub(super) fn take_arrival(&mut self, arrival: Arrival) {
-        let Arrival { stream, secure, visitor } = arrival;
-        if !secure {
-            return self.greet(Stream::Plain(stream), visitor);
+        let Arrival { stream, visitor } = arrival;
+        let door = visitor.door;
+        if !door.is_secure() {
+            return match door.speaks() {
+                Speech::Http => self.greet(Stream::Plain(stream), visitor),
+                Speech::Stomp => self.welcome_stomp(Stream::Plain(stream), visitor, false),
+            };
         }
         // No such listener, no such arrival.
         let Some(securing) = &self.securing else { return };
-        match securing.begin(stream) {
+        match securing.begin(stream, door.speaks()) {
             Ok(session) => {
                 let index = self.arriving.insert(visitor, Stage::Securing(session));
                 if self.watch(index) == After::Watch {
@@ -209,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::capacity::Capacity;
+    use crate::door::Door;
     use crate::listener::Place;
 
     const TIMEOUT: Duration = Duration::from_secs(5);
@@ -218,7 +224,7 @@ mod tests {
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let stream = Stream::Plain(mio::net::TcpStream::from_std(stream));
         let place = Place::new(Capacity::new(1).take().unwrap(), None);
-        let visitor = Visitor { accepted, proxied: false, place, refused: None };
+        let visitor = Visitor { accepted, door: Door::Http, proxied: false, place, refused: None };
         sockets.insert(visitor, Stage::Asking { stream, request: Vec::new() })
     }
 

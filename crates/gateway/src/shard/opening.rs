@@ -12,7 +12,7 @@ use crate::address::Addresses;
 use crate::answer::{Answer, Refused, answer};
 use crate::handshake::{Accepted, Opening, Rules, open};
 use crate::listener::Visitor;
-use crate::routes::{Dialect, route};
+use crate::routes::{Dialect, STOMP_OVER_TCP, route};
 use crate::socket::Socket;
 use crate::stomp;
 use crate::stream::{Stream, Taken};
@@ -111,6 +111,17 @@ impl Shard {
                 // What came with the request and is decrypted makes no event.
                 self.unfinished.push(id);
             }
+        }
+    }
+
+    /// Makes a connection of a socket whose client says who it is in STOMP, without a request before that.
+    pub(super) fn welcome_stomp(&mut self, stream: Stream, visitor: Visitor, watched: bool) {
+        let decrypted = matches!(stream, Stream::Tls(_));
+        let socket = Socket::new(stream, visitor.place, Some(stomp::Session::new(None)));
+        let id = self.hub.open(socket, STOMP_OVER_TCP);
+        if self.watch_connection(id, watched) && decrypted {
+            // What came with the last of the handshake makes no event.
+            self.unfinished.push(id);
         }
     }
 

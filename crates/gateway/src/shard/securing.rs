@@ -1,22 +1,21 @@
 //! TLS handshakes: the shard moves their bytes, workers do their mathematics.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use rustls::ServerConfig;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Shard;
-use super::arrivals::{After, Key, Stage};
+use super::arrivals::{After, Arriving, Key, Stage};
 use super::queue::{Queue, Turn};
+use crate::door::Speech;
 use crate::stream::Stream;
-use crate::tls::{Job, Progress, Session, Workers};
+use crate::tls::{Job, Progress, Secured, Session, Workers};
 
 /// What a shard needs for TLS handshakes.
 pub(crate) struct Securing {
-    config: Arc<ServerConfig>,
+    secured: Secured,
     workers: Workers<Key>,
     back: mpsc::Sender<Job<Key>>,
     worked: mpsc::Receiver<Job<Key>>,
@@ -31,14 +30,14 @@ impl Securing {
 
     /// `workers` must have room for [`AT_WORK`](Self::AT_WORK) handshakes of each shard. A handshake may take
     /// `timeout` with the request that follows; at most half of that it waits for the workers.
-    pub(crate) fn new(config: Arc<ServerConfig>, workers: Workers<Key>, timeout: Duration) -> Self {
+    pub(crate) fn new(secured: Secured, workers: Workers<Key>, timeout: Duration) -> Self {
         let (back, worked) = mpsc::channel(Self::AT_WORK);
-        Self { config, workers, back, worked, at_work: 0, queue: Queue::new(timeout / 2) }
+        Self { secured, workers, back, worked, at_work: 0, queue: Queue::new(timeout / 2) }
     }
 
     /// A session for a socket on which nothing has been said.
-    pub(super) fn begin(&self, stream: TcpStream) -> Result<Box<Session>, rustls::Error> {
-        Session::new(stream, Arc::clone(&self.config)).map(Box::new)
+    pub(super) fn begin(&self, stream: TcpStream, speech: Speech) -> Result<Box<Session>, rustls::Error> {
+        Session::new(stream, self.secured.config(speech)).map(Box::new)
     }
 
     /// The next handshake that a worker has done with. Never, if there is no TLS.
@@ -79,12 +78,7 @@ impl Shard {
             Ok(Progress::Established) => {
                 self.tls.handshakes += 1;
                 self.tls.resumed += u64::from(session.is_resumed());
-                self.set_stage(index, |stage| match stage {
-                    Stage::Securing(session) => Stage::Asking { stream: Stream::Tls(session), request: Vec::new() },
-                    other => other,
-                });
-                // The request may have come with the last of the handshake, and makes no event of its own then.
-                self.read_request(index)
+                self.established(index)
             }
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake was broken off");
@@ -92,6 +86,24 @@ impl Shard {
                 After::Gone
             }
         }
+    }
+
+    fn established(&mut self, index: usize) -> After {
+        let speech = self.arriving.slab.get(index).map(|arriving| arriving.visitor.door.speaks());
+        if speech == Some(Speech::Stomp) {
+            if let Some(Arriving { stage: Stage::Securing(session), visitor, watched, .. }) =
+                self.arriving.remove(index)
+            {
+                self.welcome_stomp(Stream::Tls(session), visitor, watched);
+            }
+            return After::Gone;
+        }
+        self.set_stage(index, |stage| match stage {
+            Stage::Securing(session) => Stage::Asking { stream: Stream::Tls(session), request: Vec::new() },
+            other => other,
+        });
+        // The request may have come with the last of the handshake, and makes no event of its own then.
+        self.read_request(index)
     }
 
     /// A worker has done with a handshake.

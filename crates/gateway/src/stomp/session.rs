@@ -14,7 +14,7 @@ use super::connecting::HeartBeats;
 use super::subscribing::{Ack, Subscriptions};
 use super::telling::{Answers, Expected};
 use super::transactions::Transactions;
-use crate::config::Config;
+use crate::config::{Config, StompConfig};
 
 /// What frames may be, and how much of what a session may hold.
 #[derive(Debug, Clone)]
@@ -34,12 +34,13 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn new(config: &Config, hub: &ullim_hub::Config) -> Self {
-        let limits = Limits { headers: 64, header_bytes: 16 << 10, body_bytes: config.message_bytes };
+        let StompConfig { headers, header_bytes, namespace_separator, transactions, transaction_frames, .. } =
+            config.stomp;
         Self {
-            limits,
-            separator: NamespaceSeparator::None,
-            transactions: 16,
-            transaction_frames: 256,
+            limits: Limits { headers, header_bytes, body_bytes: config.message_bytes },
+            separator: namespace_separator,
+            transactions,
+            transaction_frames,
             transaction_bytes: hub.queue_bytes.max(2 * config.message_bytes),
             subscriptions: hub.subscriptions,
         }

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::validity::{Validity, date};
-use crate::config::TlsConfig;
+use crate::config::{Config, TlsConfig};
 
 /// How often two files are read that do not belong together, before it is their fault: they may just be changing.
 const ATTEMPTS: usize = 3;
@@ -20,8 +20,8 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     /// The configuration names no file.
-    #[error("{0} is not set, but client.tls.listen is")]
-    Missing(&'static str),
+    #[error("{0} is not set, but {1} is")]
+    Missing(&'static str, &'static str),
     /// A file cannot be read.
     #[error("{0}: {1}: {2}")]
     Unreadable(&'static str, PathBuf, io::Error),
@@ -43,9 +43,9 @@ const CERTIFICATE: &str = "client.tls.certificate";
 const KEY: &str = "client.tls.key";
 
 /// Whether the certificate and the key that are configured can be used; also if there is nothing to use them for.
-pub fn check(config: &TlsConfig) -> Result<(), CertificateError> {
-    if config.listen.is_some() {
-        Paths::of(config)?.read()?.load()?;
+pub fn check(config: &Config) -> Result<(), CertificateError> {
+    if config.has_tls() {
+        Paths::of(&config.tls)?.read()?.load()?;
     }
     Ok(())
 }
@@ -74,9 +74,10 @@ pub(crate) struct Loaded {
 
 impl Paths {
     pub(crate) fn of(config: &TlsConfig) -> Result<Self, CertificateError> {
-        let TlsConfig { certificate, key, .. } = config;
-        let certificate = certificate.clone().ok_or(CertificateError::Missing(CERTIFICATE))?;
-        let key = key.clone().ok_or(CertificateError::Missing(KEY))?;
+        let TlsConfig { listen, certificate, key, .. } = config;
+        let listener = if listen.is_some() { "client.tls.listen" } else { "client.stomp.tls_listen" };
+        let certificate = certificate.clone().ok_or(CertificateError::Missing(CERTIFICATE, listener))?;
+        let key = key.clone().ok_or(CertificateError::Missing(KEY, listener))?;
         Ok(Self { certificate, key })
     }
 

@@ -45,6 +45,11 @@ impl Tls {
         Self(Arc::new(config))
     }
 
+    /// As clients that are no browsers do.
+    pub(crate) fn name_no_protocol(&mut self) {
+        Arc::make_mut(&mut self.0).alpn_protocols.clear();
+    }
+
     pub(crate) async fn connect(&self, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
         // What the peer sends has to wait for a reader soon.
         let socket = TcpSocket::new_v4()?;

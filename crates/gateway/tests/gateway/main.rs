@@ -9,4 +9,5 @@ mod halfway;
 mod limits;
 mod pages;
 mod running;
+mod stomp_doors;
 mod tls;

@@ -32,7 +32,7 @@ use ullim_protocol::publication::{Data, Publication};
 pub(crate) use broker::FakeBroker;
 pub(crate) use client::Client;
 pub(crate) use history::FakeHistory;
-pub(crate) use lines::Lines;
+pub(crate) use lines::{LABELLED, Lines};
 pub(crate) use presence::FakePresence;
 pub(crate) use tokens::FakeTokens;
 

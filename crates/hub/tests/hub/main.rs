@@ -9,6 +9,7 @@ mod dense;
 mod draining;
 mod fakes;
 mod fanout;
+mod labels;
 mod order;
 mod permission;
 mod presence;

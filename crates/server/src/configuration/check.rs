@@ -44,7 +44,9 @@ pub(super) fn doubts(settings: &Settings) -> Vec<String> {
             "no namespace is configured, so there is no channel: add a section [namespaces.default]",
         ),
         (
-            tls.listen.is_none() && (tls.certificate.is_some() || tls.key.is_some()),
+            tls.listen.is_none()
+                && settings.client.stomp.tls_listen.is_none()
+                && (tls.certificate.is_some() || tls.key.is_some()),
             "client.tls.listen is not set, so the certificate is not used and nobody can connect with TLS",
         ),
         (
@@ -102,6 +104,10 @@ fn limits(settings: &Settings, problems: &mut Vec<String>) {
         ("client.header_bytes", client.header_bytes),
         ("client.message_bytes", client.message_bytes),
         ("client.message_fragments", client.message_fragments),
+        ("client.stomp.headers", client.stomp.headers),
+        ("client.stomp.header_bytes", client.stomp.header_bytes),
+        ("client.stomp.transactions", client.stomp.transactions),
+        ("client.stomp.transaction_frames", client.stomp.transaction_frames),
         ("client.max_connections", client.max_connections.unwrap_or(1)),
         ("auth.jwks.bytes", auth.jwks.bytes),
         ("internal.max_connections", internal.max_connections),
@@ -150,6 +156,8 @@ fn client(settings: &Settings, problems: &mut Vec<String>) {
     let listeners = [
         ("client.listen", Some(client.listen)),
         ("client.tls.listen", client.tls.listen),
+        ("client.stomp.listen", client.stomp.listen),
+        ("client.stomp.tls_listen", client.stomp.tls_listen),
         ("internal.listen", Some(settings.internal.listen)),
     ];
     for (index, (key, address)) in listeners.iter().enumerate() {
@@ -157,7 +165,7 @@ fn client(settings: &Settings, problems: &mut Vec<String>) {
         let same = listeners[index + 1..].iter().filter(|(_, other)| *other == Some(address));
         problems.extend(same.map(|(other, _)| format!("{key} and {other} are both {address}")));
     }
-    if let Err(error) = ullim_gateway::check_certificate(&client.tls) {
+    if let Err(error) = ullim_gateway::check_certificate(client) {
         problems.push(error.to_string());
     }
     let files = file_limit::raise();

@@ -7,11 +7,13 @@ use serde_json::Value;
 use super::keys::Keys;
 
 /// Keys that are not set by default.
-const UNSET: [&str; 6] = [
+const UNSET: [&str; 8] = [
     "client.max_connections",
     "client.tls.listen",
     "client.tls.certificate",
     "client.tls.key",
+    "client.stomp.listen",
+    "client.stomp.tls_listen",
     "internal.api_key",
     "auth.hs256_secret",
 ];

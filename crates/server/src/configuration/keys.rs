@@ -55,6 +55,8 @@ impl Keys {
         // An option that is not set would not show what it takes.
         settings.client.max_connections = Some(0);
         settings.client.tls.listen = Some(settings.client.listen);
+        settings.client.stomp.listen = Some(settings.client.listen);
+        settings.client.stomp.tls_listen = Some(settings.client.listen);
         settings.client.tls.certificate = Some(PathBuf::new());
         settings.client.tls.key = Some(PathBuf::new());
         settings.internal.api_key = Some(Secret::default());

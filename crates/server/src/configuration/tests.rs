@@ -256,6 +256,13 @@ fn what_cannot_work_is_refused() {
         (("client.origins", "https://a.example/"), "client.origins: \"https://a.example/\""),
         (("internal.listen", "0.0.0.0:9000"), "client.listen and internal.listen are both"),
         (("client.tls.listen", "0.0.0.0:9443"), "client.tls.certificate is not set, but client.tls.listen is"),
+        (
+            ("client.stomp.tls_listen", "0.0.0.0:9443"),
+            "client.tls.certificate is not set, but client.stomp.tls_listen is",
+        ),
+        (("client.stomp.listen", "0.0.0.0:9000"), "client.listen and client.stomp.listen are both"),
+        (("client.stomp.headers", "0"), "client.stomp.headers must be more than 0"),
+        (("client.stomp.namespace_separator", ":"), "client.stomp.namespace_separator in --set: unknown variant `:`"),
         (("client.tls.reload_interval", "0s"), "client.tls.reload_interval must be from 1ms to 1day"),
         (("client.trusted_proxies", "10.0.0.0/99"), "client.trusted_proxies in --set: "),
         (("internal.api_key", ""), "internal.api_key is empty"),

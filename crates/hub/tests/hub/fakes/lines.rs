@@ -3,14 +3,18 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use ullim_hub::{Encode, Wire};
-use ullim_protocol::codes::CloseCode;
+use ullim_hub::{Encode, Then, Wire};
+use ullim_protocol::codes::{self, CloseCode};
+use ullim_protocol::command::Label;
 use ullim_protocol::outgoing::{Connected, HistoryPage, Outgoing, Push, Reply, Subscribed};
 use ullim_protocol::presence::MembersPage;
 use ullim_protocol::publication::Publication;
 use ullim_protocol::session::SessionId;
 
 use super::Client;
+
+/// On this wire what comes for a subscription begins with its label and a number, and a refusal ends the connection.
+pub(crate) const LABELLED: Wire = Wire(8);
 
 /// One line per message, beginning with the wire's number; counts what it writes.
 #[derive(Clone, Default)]
@@ -107,6 +111,31 @@ impl Encode<Client> for Lines {
             Outgoing::Push(channel, Push::Unsubscribed(code)) => format!("{channel} ended {}", code.name),
         };
         out.extend_from_slice(format!("{}:{line}\n", wire.0).as_bytes());
+    }
+
+    fn message(&self, wire: Wire, _: &mut Client, message: &Outgoing<'_>, out: &mut Vec<u8>) -> Then {
+        self.shared(wire, message, out);
+        match message {
+            Outgoing::Error(..) if self.refusals_end(wire) => Then::Close(&codes::REFUSED),
+            _ => Then::GoOn,
+        }
+    }
+
+    fn labels(&self, wire: Wire) -> bool {
+        wire == LABELLED
+    }
+
+    fn refusals_end(&self, wire: Wire) -> bool {
+        wire == LABELLED
+    }
+
+    fn head(&self, _: Wire, label: &Label, number: u64, push: &Push<'_>, _: usize, out: &mut Vec<u8>) -> bool {
+        let is_for_it = label.gaps || !matches!(push, Push::Gap(_));
+        if is_for_it {
+            out.extend_from_slice(&label.text);
+            out.extend_from_slice(format!("#{number} ").as_bytes());
+        }
+        is_for_it
     }
 
     fn heartbeat(&self, wire: Wire, _: &mut Client, out: &mut Vec<u8>) {
