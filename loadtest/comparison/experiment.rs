@@ -111,6 +111,8 @@ pub(crate) fn all() -> Vec<Experiment> {
                 contestant("Ullim, STOMP, by SEND", "ullim-stomp-send"),
                 contestant("Ullim, STOMP, WebSocket", "ullim-stomp-websocket"),
                 RABBITMQ.at_most(PEER_RUNS),
+                // It does not keep up with the others' rate on one CPU: this is what it does when it does.
+                RABBITMQ.with("RabbitMQ, 10 a second", "--rate 10").at_most(PEER_RUNS),
             ],
             unit: "delivery",
         },
