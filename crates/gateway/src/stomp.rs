@@ -13,3 +13,6 @@ mod transactions;
 
 pub(crate) use fanout::{head, tail};
 pub(crate) use session::{Fault, Rules, Session};
+
+#[cfg(test)]
+mod tests;
