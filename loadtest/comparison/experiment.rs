@@ -65,11 +65,12 @@ const NCHAN: Contestant = contestant("Nchan", "nchan");
 const SOCKET_IO: Contestant = contestant("Socket.IO", "socketio");
 const CENTRIFUGO: Contestant = contestant("Centrifugo", "centrifugo");
 const SOCKUDO: Contestant = contestant("Sockudo", "sockudo");
+const RABBITMQ: Contestant = contestant("RabbitMQ", "rabbitmq");
 
 /// More runs of a peer tell nothing more: it is not near.
 const PEER_RUNS: usize = 3;
 
-/// The servers that others have made.
+/// The servers that others have made, and that are measured where the protocol does not matter.
 pub(crate) const PEERS: [&str; 4] = [NCHAN.label, SOCKET_IO.label, CENTRIFUGO.label, SOCKUDO.label];
 
 fn with_peers(own: &[Contestant]) -> Vec<Contestant> {
@@ -93,6 +94,26 @@ pub(crate) fn all() -> Vec<Experiment> {
             quick_seconds: 4.0,
             runs: 5,
             contestants: with_peers(&[FLOOR, JSON, MSGPACK, TLS]),
+            unit: "delivery",
+        },
+        Experiment {
+            id: "stomp",
+            title: "STOMP: 1,000 subscribers, 50 messages a second",
+            scenario: "fanout",
+            arguments: "--subscribers 1000 --rate 50 --warm-up 1 --seconds SECONDS",
+            seconds: 5.0,
+            quick_seconds: 4.0,
+            runs: 5,
+            contestants: vec![
+                FLOOR,
+                JSON,
+                contestant("Ullim, STOMP", "ullim-stomp"),
+                contestant("Ullim, STOMP, by SEND", "ullim-stomp-send"),
+                contestant("Ullim, STOMP, WebSocket", "ullim-stomp-websocket"),
+                RABBITMQ.at_most(PEER_RUNS),
+                // It does not keep up with the others' rate on one CPU: this is what it does when it does.
+                RABBITMQ.with("RabbitMQ, 10 a second", "--rate 10").at_most(PEER_RUNS),
+            ],
             unit: "delivery",
         },
         Experiment {

@@ -92,6 +92,10 @@ pub(crate) fn all(results: &Results) -> Vec<Goal> {
             add(experiment, most(text, 1.10, "× the floor", 2, ratio(experiment, label, "floor", cpu)));
         }
     }
+    for (label, way) in [("Ullim, STOMP", "TCP"), ("Ullim, STOMP, WebSocket", "WebSocket")] {
+        let text = format!("CPU per delivery to 1,000 subscribers, STOMP on {way}");
+        add("stomp", most(text, 1.3, "× the floor", 2, ratio("stomp", label, "floor", cpu)));
+    }
     add(
         "burst",
         most("a burst: lost, repeated or reordered", 0.0, "messages", 0, results.figure("burst", "Ullim", wrong)),

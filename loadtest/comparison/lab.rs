@@ -21,8 +21,8 @@ use crate::experiment::Contestant;
 /// What a start program says if its server is not installed.
 const MISSING: i32 = 77;
 
-/// How long a server may take to listen, and to end.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a server may take to listen, and to end: one of them has a virtual machine to start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long one run may take.
 const LONGEST_RUN: Duration = Duration::from_secs(180);

@@ -215,6 +215,9 @@ fn caveats(page: &mut String) -> anyhow::Result<()> {
          (`loadtest/servers`). None of them checks a token here; Ullim does. None of them keeps a history here.\n\
          * Socket.IO and Nchan were given their messages through what they offer for it: Socket.IO's Redis emitter, \
          Nchan's HTTP endpoint. The emitter shares the generator's CPU.\n\
+         * RabbitMQ has a queue for each subscriber, in which nothing is kept on disk, and checks a password. *By SEND* and \
+         RabbitMQ's messages are published by a client over STOMP, whose part of the CPU is in the figure; those of the \
+         other rows by `PUBLISH` in Redis.\n\
          * Where a hot channel is beside the one that is measured, CPU is divided by the deliveries of the latter alone.\n\
          * User and system time are told apart by the kernel's clock ticks, where it is told at all; their sum is exact.\n"
     )?)

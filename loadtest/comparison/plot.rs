@@ -21,11 +21,19 @@ pub(crate) struct Plot {
     digits: usize,
 }
 
-const PLOTS: [Plot; 9] = [
+const PLOTS: [Plot; 10] = [
     Plot {
         name: "fanout-1000",
         title: "CPU per delivery, 1,000 subscribers (µs)",
         experiment: "fanout-1000",
+        value: cpu,
+        logarithmic: false,
+        digits: 2,
+    },
+    Plot {
+        name: "stomp",
+        title: "STOMP: CPU per delivery, 1,000 subscribers (µs)",
+        experiment: "stomp",
         value: cpu,
         logarithmic: false,
         digits: 2,

@@ -10,6 +10,8 @@ pub enum Kind {
     Ping,
     /// The server goes.
     Close,
+    /// The server goes, and says why. STOMP only.
+    Error,
     /// A pong, or something new.
     Other,
 }

@@ -18,27 +18,33 @@ pub struct Endpoint {
     pub host: String,
     /// Path and query, still a template.
     pub path: String,
-    /// `wss`.
+    /// `wss`, `https`, `stomps`.
     pub secure: bool,
+    /// `stomp`, `stomps`: without an upgrade.
+    pub bare: bool,
 }
 
 impl Endpoint {
     /// Reads a URL.
     pub fn new(url: &str) -> anyhow::Result<Self> {
-        let (secure, rest) = match url.split_once("://") {
-            Some(("ws" | "http", rest)) => (false, rest),
-            Some(("wss" | "https", rest)) => (true, rest),
-            _ => bail!("{url:?} is no URL that can be connected to: it begins with ws:// or wss://"),
+        let (port, secure, rest) = match url.split_once("://") {
+            Some(("ws" | "http", rest)) => (80, false, rest),
+            Some(("wss" | "https", rest)) => (443, true, rest),
+            Some(("stomp", rest)) => (61613, false, rest),
+            Some(("stomps", rest)) => (61614, true, rest),
+            _ => bail!(
+                "{url:?} is no URL that can be connected to: it begins with ws:// or wss://, or with stomp:// or stomps://"
+            ),
         };
         let (host, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
         let host_and_port = match host.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-            _ => format!("{host}:{}", if secure { 443 } else { 80 }),
+            _ => format!("{host}:{port}"),
         };
         let address = host_and_port.to_socket_addrs().with_context(|| format!("{host_and_port} is not found"))?.next();
         let address = address.with_context(|| format!("{host_and_port} has no address"))?;
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        Ok(Self { address, host: host_and_port, path, secure })
+        Ok(Self { address, host: host_and_port, path, secure, bare: url.starts_with("stomp") })
     }
 }
 
@@ -47,7 +53,9 @@ impl Endpoint {
 pub struct Plan {
     /// Which endpoint.
     pub endpoint: usize,
-    /// The upgrade.
+    /// How its messages travel.
+    pub format: Format,
+    /// The upgrade; empty where there is none.
     pub request: Vec<u8>,
     /// What follows it.
     pub steps: Vec<Step>,
@@ -96,9 +104,16 @@ impl Planner<'_> {
         if let Some(first) = channels.first() {
             values.set("channel", first);
         }
+        let format = self.target.format;
+        ensure!(
+            endpoint.bare == (format == Format::Stomp),
+            "{}: URLs that begin with stomp:// or stomps:// are for targets of the format `stomp`, and no others",
+            self.target.name
+        );
         let mut plan = Plan {
             endpoint: index,
-            request: self.request(endpoint, &values),
+            format,
+            request: if endpoint.bare { Vec::new() } else { self.request(endpoint, &values) },
             steps: Vec::new(),
             expected: Vec::new(),
             first_subscription: 0,
@@ -159,7 +174,7 @@ impl Planner<'_> {
     }
 }
 
-/// Appends a message as a frame of its format.
+/// Appends a message as it travels in its format.
 pub fn write_message(format: Format, text: &str, out: &mut Vec<u8>) -> anyhow::Result<()> {
     match format {
         Format::Text => frame::write(OpCode::Text, text.as_bytes(), out),
@@ -168,6 +183,7 @@ pub fn write_message(format: Format, text: &str, out: &mut Vec<u8>) -> anyhow::R
                 .with_context(|| format!("{text} is to become MessagePack, and is no JSON"))?;
             frame::write(OpCode::Binary, &rmp_serde::to_vec_named(&value)?, out);
         }
+        Format::Stomp => out.extend_from_slice(text.as_bytes()),
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ use serde::Deserialize;
 pub struct Target {
     /// As it stands in tables.
     pub name: String,
-    /// Where clients connect: `ws://` or `wss://`. `$port` stands for the port that the comparison has chosen.
+    /// Where clients connect: `ws://` or `wss://`; in the format `stomp` `stomp://`, or `stomps://` with TLS. `$port`
+    /// stands for the port that the comparison has chosen.
     pub url: String,
     /// What is offered in `Sec-WebSocket-Protocol`.
     #[serde(default)]
@@ -59,6 +60,9 @@ pub enum Format {
     Text,
     /// A binary frame with the same JSON in MessagePack.
     Msgpack,
+    /// As it stands, on a connection that is not upgraded: each message is a frame of STOMP's, and ends with its NUL.
+    /// STOMP on WebSocket is `text`.
+    Stomp,
 }
 
 /// A message, and what comes back.
@@ -183,11 +187,12 @@ fn check_names(value: &toml::Value) -> anyhow::Result<()> {
 }
 
 /// The targets that are built in, by their names.
-const BUILT_IN: [(&str, &str); 13] = [
+const BUILT_IN: [(&str, &str); 17] = [
     ("centrifugo", include_str!("../targets/centrifugo.toml")),
     ("floor", include_str!("../targets/floor.toml")),
     ("floor-batched", include_str!("../targets/floor-batched.toml")),
     ("nchan", include_str!("../targets/nchan.toml")),
+    ("rabbitmq", include_str!("../targets/rabbitmq.toml")),
     ("socketio", include_str!("../targets/socketio.toml")),
     ("sockudo", include_str!("../targets/sockudo.toml")),
     ("ullim-eddsa", include_str!("../targets/ullim-eddsa.toml")),
@@ -196,6 +201,9 @@ const BUILT_IN: [(&str, &str); 13] = [
     ("ullim-msgpack", include_str!("../targets/ullim-msgpack.toml")),
     ("ullim-recoverable", include_str!("../targets/ullim-recoverable.toml")),
     ("ullim-rs256", include_str!("../targets/ullim-rs256.toml")),
+    ("ullim-stomp", include_str!("../targets/ullim-stomp.toml")),
+    ("ullim-stomp-send", include_str!("../targets/ullim-stomp-send.toml")),
+    ("ullim-stomp-websocket", include_str!("../targets/ullim-stomp-websocket.toml")),
     ("ullim-tls", include_str!("../targets/ullim-tls.toml")),
 ];
 

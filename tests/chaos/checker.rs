@@ -130,8 +130,17 @@ impl<'a> Book<'a> {
 
 impl Verdict {
     fn find(&mut self, log: &Log, kind: Kind, who: &str, channel: usize, at: Ms, detail: String) {
-        let during = signals::in_effect(log, at).map(|fault| fault.name.to_owned()).collect();
         let channel = log.channels[channel].name.clone();
+        self.add(log, kind, who, channel, at, detail);
+    }
+
+    /// What is wrong with a connection, whatever its channels are.
+    fn malformed(&mut self, log: &Log, who: &str, at: Ms, detail: &str) {
+        self.add(log, Kind::Malformed, who, "(all)".to_owned(), at, detail.to_owned());
+    }
+
+    fn add(&mut self, log: &Log, kind: Kind, who: &str, channel: String, at: Ms, detail: String) {
+        let during = signals::in_effect(log, at).map(|fault| fault.name.to_owned()).collect();
         self.findings.push(Finding { kind, who: who.to_owned(), channel, at, during, detail });
     }
 }

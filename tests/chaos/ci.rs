@@ -23,6 +23,7 @@ async fn without_faults_nothing_is_signalled_and_nothing_is_lost() {
     let report = run(&options).await;
     assert!(report.findings().is_empty(), "{report}");
     assert_eq!(report.verdict.signals, 0, "{report}");
+    assert_eq!(report.verdict.unknown, 0, "every way to publish works: {report}");
     assert!(report.verdict.heard > 1000, "{report}");
 }
 

@@ -160,6 +160,11 @@ pub enum What {
         /// Until then.
         until: Ms,
     },
+    /// The server said something that the protocol does not allow; the connection was given up.
+    Malformed {
+        /// Which rule it breaks.
+        detail: String,
+    },
 }
 
 impl What {
@@ -172,7 +177,7 @@ impl What {
             | Self::Heard { channel, .. }
             | Self::Gap { channel, .. }
             | Self::Presence { channel, .. } => Some(*channel),
-            Self::Connected { .. } | Self::Lost { .. } | Self::Stalled { .. } => None,
+            Self::Connected { .. } | Self::Lost { .. } | Self::Stalled { .. } | Self::Malformed { .. } => None,
         }
     }
 }

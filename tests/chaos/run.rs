@@ -14,9 +14,11 @@ use super::schedule::Dice;
 use super::topology::World;
 use super::traffic::publisher::{self, Door, Publisher};
 use super::traffic::subscriber::{self, Habit};
+use super::traffic::wire::line::Dialect;
 use super::traffic::{Levers, Orders, library, orders};
 use super::{Options, Report};
 use crate::now_ms;
+use crate::stomp::Version;
 
 const BUSY: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(3);
@@ -163,9 +165,18 @@ struct SubscriberPlan {
     habit: Habit,
     member: Option<Member>,
     events: bool,
-    library: bool,
+    speaks: Speaks,
     wants: Vec<usize>,
 }
+
+enum Speaks {
+    /// Over our Rust client.
+    Library,
+    /// By itself.
+    Plain(Dialect),
+}
+
+const NATIVE: Speaks = Speaks::Plain(Dialect::Native);
 
 fn plans(options: &Options, world: &World) -> Vec<SubscriberPlan> {
     let all = |is_room: bool| -> Vec<usize> {
@@ -174,22 +185,26 @@ fn plans(options: &Options, world: &World) -> Vec<SubscriberPlan> {
     };
     let mut plans = Vec::new();
     for home in 0..options.nodes {
-        let mut plan = |kind: &str, habit, member, events, library, room| {
+        let mut plan = |kind: &str, habit, member, events, speaks, room| {
             let wants = all(room);
             let name = format!("{kind}-{home}");
-            plans.push(SubscriberPlan { name, home, habit, member, events, library, wants });
+            plans.push(SubscriberPlan { name, home, habit, member, events, speaks, wants });
         };
-        plan("steady-a", Habit::Steady, None, false, false, false);
-        plan("steady-b", Habit::Steady, None, false, false, false);
-        plan("leaver", Habit::Leaves, None, false, false, false);
-        plan("library", Habit::Steady, None, false, true, false);
+        plan("steady-a", Habit::Steady, None, false, NATIVE, false);
+        plan("steady-b", Habit::Steady, None, false, NATIVE, false);
+        plan("leaver", Habit::Leaves, None, false, NATIVE, false);
+        plan("library", Habit::Steady, None, false, Speaks::Library, false);
+        // The first of them speak the newest.
+        let version = [Version::V1_2, Version::V1_1, Version::V1_0][home % 3];
+        plan("stomp", Habit::Steady, None, false, Speaks::Plain(Dialect::Stomp(version)), false);
         if home == 0 {
-            plan("staller", Habit::Stalls, None, false, false, false);
+            plan("staller", Habit::Stalls, None, false, NATIVE, false);
+            plan("stomp-leaver", Habit::Leaves, None, false, Speaks::Plain(Dialect::Stomp(Version::V1_2)), false);
         }
         if options.promises.0 {
-            plan("watcher", Habit::Steady, None, true, false, true);
-            plan("returns", Habit::Steady, Some(Member::Returns), false, false, true);
-            plan("vanishes", Habit::Steady, Some(Member::Vanishes), false, false, true);
+            plan("watcher", Habit::Steady, None, true, NATIVE, true);
+            plan("returns", Habit::Steady, Some(Member::Returns), false, NATIVE, true);
+            plan("vanishes", Habit::Steady, Some(Member::Vanishes), false, NATIVE, true);
         }
     }
     plans
@@ -204,24 +219,26 @@ fn start_subscribers(
 ) -> usize {
     let channels = Arc::new(world.channels.clone());
     let seats: Vec<_> = world.seats.iter().map(|seat| seat.client).collect();
+    let stomp: Vec<_> = world.seats.iter().map(|seat| seat.stomp).collect();
     let mut dice = Dice::new(options.seed ^ 0x5eed);
     let mut count = 0;
     for plan in plans(options, world) {
-        let SubscriberPlan { name, home, habit, member, events, library, wants } = plan;
+        let SubscriberPlan { name, home, habit, member, events, speaks, wants } = plan;
         count += wants.len();
-        if library {
+        let Speaks::Plain(dialect) = speaks else {
             let (seats, channels, orders) = (seats.clone(), Arc::clone(&channels), orders.clone());
             subscribers.spawn(library::run(name, home, seats, channels, wants, orders));
             continue;
-        }
+        };
         let plan = subscriber::Plan {
             name,
+            dialect,
             habit,
             member,
             wants,
             events,
             home,
-            seats: seats.clone(),
+            seats: if dialect == Dialect::Native { seats.clone() } else { stomp.clone() },
             channels: Arc::clone(&channels),
             dice: Dice::new(dice.next()),
             frames: options.frames.clone(),
@@ -235,11 +252,12 @@ fn start_publishers(world: &World, orders: &Orders, publishers: &mut JoinSet<Vec
     let redis = || Door::Redis(world.directory());
     let http = || Door::Http(world.seats.iter().map(|seat| seat.internal).collect());
     let client = || Door::Client(world.seats.iter().map(|seat| seat.client).collect());
+    let stomp = || Door::Stomp(world.seats.iter().map(|seat| seat.stomp).collect());
     let mut number = 10;
     for (index, channel) in world.channels.iter().enumerate() {
         let doors = match channel.name.as_str() {
             ROOM | "news:burst" | "orders:still" => vec![],
-            "chat:0" => vec![redis(), client()],
+            "chat:0" => vec![redis(), client(), stomp()],
             "news:1" => vec![redis(), http()],
             "orders:mixed" => vec![redis(), http(), client()],
             _ => vec![redis()],

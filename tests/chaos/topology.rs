@@ -25,6 +25,8 @@ const DRAIN: Duration = Duration::from_secs(40);
 pub(crate) struct Seat {
     /// Its listener for clients.
     pub(crate) client: SocketAddr,
+    /// Its listener for STOMP on TCP.
+    pub(crate) stomp: SocketAddr,
     /// Its internal listener.
     pub(crate) internal: SocketAddr,
 }
@@ -65,7 +67,7 @@ impl World {
                 links.push(Link::start(server.address()).await);
             }
         }
-        let seat = || Seat { client: free_address(), internal: free_address() };
+        let seat = || Seat { client: free_address(), stomp: free_address(), internal: free_address() };
         let seats: Vec<Seat> = (0..nodes).map(|_| seat()).collect();
         let directory = servers.directory();
         let mut world = Self { servers, directory, links, nodes: Vec::new(), seats, channels, ullim, settings };
@@ -90,6 +92,7 @@ impl World {
             builder = builder.binary(ullim);
         }
         builder = builder.set("internal.api_key", API_KEY);
+        builder = builder.set("client.stomp.listen", &seat.stomp.to_string());
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').expect("a setting is key=value");
             builder = builder.set(key, value);

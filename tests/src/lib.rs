@@ -7,6 +7,7 @@
 //! * [`chaos`]: faults under traffic, and whether anything was lost silently
 //! * [`Client`]: a well-formed client (the WebSocket part is tungstenite, not ours)
 //! * [`Raw`]: bytes as no client should send them
+//! * [`stomp`]: a client over STOMP that believes nothing
 //! * [`traffic`]: numbered publications, what was heard of them, and whether the gaps account for the rest
 //! * [`Cli`], [`http`], [`token`]: the command line, the internal listener, tokens good and bad
 //!
@@ -29,6 +30,7 @@ mod process;
 mod proxy;
 mod raw;
 pub mod redis;
+pub mod stomp;
 pub mod token;
 pub mod traffic;
 mod wait;

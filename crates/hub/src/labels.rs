@@ -69,16 +69,12 @@ impl Labelled {
             return Given::NotForIt;
         }
         self.told = number;
-        match &mut self.window {
-            Some(window) if matches!(told.push, Push::Publication(_)) => {
-                let given = through(window, number, told, &heads[begin..]);
-                if given != Given::Sent {
-                    heads.truncate(begin);
-                }
-                given
-            }
-            _ => Given::Sent,
+        let Some(window) = &mut self.window else { return Given::Sent };
+        let given = through(window, number, told, &heads[begin..]);
+        if given != Given::Sent {
+            heads.truncate(begin);
         }
+        given
     }
 }
 
@@ -99,12 +95,17 @@ impl Labelled {
     }
 }
 
-/// A publication comes to a window.
+/// A message comes to a window. One that is no publication is not acknowledged, but keeps its place among those.
 #[cold]
 fn through(window: &mut Window, number: u64, told: &Told<'_>, head: &[u8]) -> Given {
-    if window.has_room() {
-        window.send(number);
-        return Given::Sent;
+    let number = matches!(told.push, Push::Publication(_)).then_some(number);
+    match number {
+        Some(number) if window.has_room() => {
+            window.send(number);
+            return Given::Sent;
+        }
+        None if !window.holds_back() => return Given::Sent,
+        _ => {}
     }
     let frame = [head, told.tail].concat();
     match window.wait(number, &frame, told.published, told.policy, told.limit) {
@@ -144,8 +145,9 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         self.encode.shared(wire, &message, &mut tail);
         let policy = self.registry.get(key).map(|channel| channel.slow_consumer).unwrap_or_default();
         let published = match push {
-            Push::Publication(publication) => Period { from: publication.time, to: publication.time },
-            _ => Period { from: 0, to: 0 },
+            Push::Publication(publication) => Period::at(publication.time),
+            Push::Gap(gap) => Period { from: gap.from, to: gap.to },
+            _ => Period::at(self.broker.now()),
         };
         let queue_bytes = self.config.queue_bytes;
         let labels = self.session(id).and_then(|session| session.labels(key, queue_bytes));

@@ -20,10 +20,11 @@ pub(crate) struct Window {
     lost: Option<Period>,
 }
 
-/// A message that waits for room.
+/// A message that waits for room, or behind those that do.
 #[derive(Debug)]
 struct Waiting {
-    number: u64,
+    /// `None`: it is not to be acknowledged.
+    number: Option<u64>,
     bytes: Box<[u8]>,
     published: Period,
 }
@@ -53,20 +54,29 @@ impl Window {
         self.unacknowledged.push_back(number);
     }
 
-    /// A message has to wait. As in an outbox, the first does not count against `limit` bytes.
+    /// Whether others wait.
+    pub(crate) fn holds_back(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// A message has to wait; without a number it is none to be acknowledged, such as a gap, and waits for its place
+    /// only. As in an outbox, the first does not count against `limit` bytes.
     pub(crate) fn wait(
         &mut self,
-        number: u64,
+        number: Option<u64>,
         bytes: &[u8],
         published: Period,
         policy: SlowConsumer,
         limit: usize,
     ) -> Waits {
         let mut gave_way = 0;
-        if policy == SlowConsumer::Latest {
-            gave_way = self.waiting.len() as u64;
-            self.waiting.clear();
-            self.bytes = 0;
+        if policy == SlowConsumer::Latest && number.is_some() {
+            let (before, bytes) = (self.waiting.len(), &mut self.bytes);
+            self.waiting.retain(|older| {
+                *bytes -= if older.number.is_some() { older.bytes.len() } else { 0 };
+                older.number.is_none()
+            });
+            gave_way = (before - self.waiting.len()) as u64;
         }
         self.bytes += bytes.len();
         self.waiting.push_back(Waiting { number, bytes: bytes.into(), published });
@@ -81,7 +91,7 @@ impl Window {
         while behind(self) > limit - limit / 8
             && let Some(oldest) = self.waiting.pop_front()
         {
-            gave_way += 1;
+            gave_way += u64::from(oldest.number.is_some());
             self.bytes -= oldest.bytes.len();
             self.lost = Some(self.lost.map_or(oldest.published, |lost| widest(lost, oldest.published)));
         }
@@ -105,12 +115,10 @@ impl Window {
 
     /// The next message that there is room for now. It counts as sent.
     pub(crate) fn next(&mut self) -> Option<Box<[u8]>> {
-        if self.unacknowledged.len() >= self.size {
-            return None;
-        }
-        let Waiting { number, bytes, .. } = self.waiting.pop_front()?;
+        let has_room = self.unacknowledged.len() < self.size;
+        let Waiting { number, bytes, .. } = self.waiting.pop_front_if(|next| has_room || next.number.is_none())?;
         self.bytes -= bytes.len();
-        self.unacknowledged.push_back(number);
+        self.unacknowledged.extend(number);
         Some(bytes)
     }
 }
@@ -122,7 +130,7 @@ mod tests {
     const TIME: Period = Period { from: 5, to: 6 };
 
     fn wait(window: &mut Window, number: u64, policy: SlowConsumer) -> Waits {
-        window.wait(number, &[0; 10], Period { from: number, to: number }, policy, 25)
+        window.wait(Some(number), &[0; 10], Period { from: number, to: number }, policy, 25)
     }
 
     #[test]
@@ -134,7 +142,7 @@ mod tests {
         }
         assert!(!window.has_room());
         for number in [3, 4, 5] {
-            window.wait(number, &[number as u8], TIME, SlowConsumer::Close, 100);
+            window.wait(Some(number), &[number as u8], TIME, SlowConsumer::Close, 100);
         }
         assert_eq!(window.next(), None);
         assert!(window.acknowledge(1, false));
@@ -145,6 +153,29 @@ mod tests {
         assert_eq!(window.next().as_deref(), Some(&[4][..]));
         assert_eq!(window.next().as_deref(), Some(&[5][..]));
         assert_eq!(window.next(), None);
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_keeps_its_place_and_gives_way_to_nothing() {
+        let mut window = Window::new(1);
+        window.send(1);
+        assert!(!window.holds_back());
+        for (number, byte) in [(Some(2), 2), (None, 9), (Some(3), 3)] {
+            window.wait(number, &[byte], TIME, SlowConsumer::Close, 100);
+        }
+        assert!(window.acknowledge(1, false));
+        assert_eq!(window.next().as_deref(), Some(&[2][..]));
+        assert_eq!(window.next().as_deref(), Some(&[9][..]), "it needs no room");
+        assert_eq!(window.next(), None);
+        assert!(window.acknowledge(2, false));
+        assert_eq!(window.next().as_deref(), Some(&[3][..]));
+
+        let mut window = Window::new(1);
+        window.send(1);
+        for (number, byte) in [(Some(2), 2), (None, 9), (Some(3), 3)] {
+            window.wait(number, &[byte], TIME, SlowConsumer::Latest, 100);
+        }
+        assert_eq!(window.next().as_deref(), Some(&[9][..]), "a gap is not replaced");
     }
 
     #[test]

@@ -25,13 +25,7 @@ fn connect(token: Option<&str>, resume: Option<&str>) -> Command {
 }
 
 fn with_options() -> Subscribe {
-    Subscribe {
-        channel: "chat:42".to_owned(),
-        token: Some("eyJ".to_owned()),
-        presence: true,
-        events: true,
-        recover: None,
-    }
+    Subscribe { token: Some("eyJ".to_owned()), presence: true, events: true, ..Subscribe::plain("chat:42") }
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn only_loopback(key: &str, address: SocketAddr) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ullim_auth::{Audience, Secret, Verifier};
+    use ullim_auth::{Audience, Secret, Verified, Verifier};
 
     fn flags(flags: &[(&str, &str)]) -> Vec<(String, String)> {
         flags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -137,6 +137,14 @@ mod tests {
         let token = token::mint(Secret::new(SECRET), USER, TOKEN_TTL).unwrap();
         let verifier = Verifier::new(&settings.auth).unwrap();
         assert!(verifier.verify(Some(&token)).at_once().is_ok() && verifier.verify(None).at_once().is_ok());
+    }
+
+    #[tokio::test]
+    async fn guest_is_a_user_with_the_passcode_guest() {
+        let settings = settings(Vec::new(), Vec::new()).unwrap();
+        let verifier = Verifier::new(&settings.auth).unwrap();
+        let Verified::Later(verdict) = verifier.verify_login(Some("guest"), Some("guest")) else { panic!("at once") };
+        assert_eq!(verdict.await.unwrap().user.as_deref(), Some("guest"));
     }
 
     #[test]

@@ -45,8 +45,10 @@ impl Link {
     pub(super) fn open(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let steps = plan.steps.iter().map(|step| (step.bytes.as_slice(), step.answers));
         let mut heard = Vec::new();
-        self.say(&plan.request, &["\r\n\r\n"], &mut heard)?;
-        if !heard.starts_with(b"HTTP/1.1 101") {
+        if !plan.request.is_empty() {
+            self.say(&plan.request, &["\r\n\r\n"], &mut heard)?;
+        }
+        if !plan.request.is_empty() && !heard.starts_with(b"HTTP/1.1 101") {
             bail!("the upgrade of the client that publishes was answered {:?}", String::from_utf8_lossy(&heard));
         }
         let mut answered = 0;
@@ -68,12 +70,16 @@ impl Link {
                 rest = &rest[written..];
             }
             match not_now(self.tcp.read(&mut buffer))? {
-                Some(0) => bail!("the server closed the connection that publishes"),
+                Some(0) => bail!(
+                    "the server closed the connection that publishes, and had said {:?}",
+                    String::from_utf8_lossy(heard)
+                ),
                 Some(count) => heard.extend_from_slice(&buffer[..count]),
                 None => std::thread::sleep(Duration::from_millis(1)),
             }
             if crate::clock::elapsed(begun) > PATIENCE {
-                bail!("the client that publishes waits for {expected:?}");
+                let told = String::from_utf8_lossy(heard);
+                bail!("the client that publishes waits for {expected:?}, and was told {told:?}");
             }
         }
         Ok(())

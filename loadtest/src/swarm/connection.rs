@@ -5,7 +5,9 @@ use crate::frame::{self, Kind, OpCode};
 use crate::ledger::Ledger;
 use crate::mark::Marks;
 use crate::plan::Plan;
+use crate::stomp;
 use crate::stream::Stream;
+use crate::target::Format;
 
 /// How much of the last message is shown when nothing comes of a connection.
 const SHOWN: usize = 200;
@@ -81,6 +83,9 @@ impl Connection {
                 return Err(format!("cannot connect: {error}"));
             }
             self.phase = Phase::Upgrading;
+            if plan.request.is_empty() {
+                return self.go_on(plan, 0);
+            }
             return self.send(&plan.request);
         }
         self.stream.flush().map_err(broken)?;
@@ -143,7 +148,8 @@ impl Connection {
             self.go_on(plan, 0)?;
         }
         let read_at = clock::now();
-        while let Some((kind, payload, length)) = frame::read(&bytes[taken..]) {
+        let read = if plan.format == Format::Stomp { stomp::read } else { frame::read };
+        while let Some((kind, payload, length)) = read(&bytes[taken..]) {
             taken += length;
             match kind {
                 Kind::Data => self.hear(plan, payload, read_at, books)?,
@@ -156,6 +162,10 @@ impl Connection {
                     let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
                     let reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
                     return Err(format!("the server closed the connection with {code} {reason:?}"));
+                }
+                Kind::Error => {
+                    let shown = String::from_utf8_lossy(&payload[..payload.len().min(SHOWN)]);
+                    return Err(format!("the server answered {shown:?}"));
                 }
                 Kind::Other => {}
             }

@@ -42,6 +42,7 @@ pub(super) fn check(log: &Log, subscriber: &Subscriber, verdict: &mut Verdict) {
                 away[*channel] = true;
             }
             What::Stalled { until } => stalled = *until,
+            What::Malformed { detail } => verdict.malformed(log, &subscriber.name, entry.at, detail),
             What::Gap { channel, from, reason, to, position } => {
                 verdict.signals += 1;
                 let since = if away[*channel] { in_step[*channel] } else { entry.at };

@@ -378,6 +378,14 @@ fn answers_without_a_position_and_lost_replies_are_found() {
 }
 
 #[test]
+fn what_the_protocol_does_not_allow_is_found() {
+    let mut log = live();
+    let detail = "a MESSAGE without subscription".to_owned();
+    entries(&mut log).push(Entry { at: 1950, what: What::Malformed { detail } });
+    assert_eq!(kinds(&log), [Kind::Malformed]);
+}
+
+#[test]
 fn ghosts_and_leaves_without_a_reason_are_found() {
     let member = |name: &str, member, lost_at: Option<Ms>| {
         let mut entries = vec![Entry { at: 500, what: What::Connected { node: 1 } }];

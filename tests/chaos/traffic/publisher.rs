@@ -1,4 +1,4 @@
-//! Publishers: backends that speak to Redis or to the HTTP API, and clients.
+//! Publishers: backends that speak to Redis or to the HTTP API, and clients, native ones and over STOMP.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,11 +9,13 @@ use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::subscriber::long_token;
+use super::wire::stomp::connect as connect_stomp;
 use super::wire::{Coming, Wire};
 use super::{Counts, Orders, payload};
 use crate::chaos::log::{Mark, Ms, Outcome, Position, Promise, Publication};
 use crate::chaos::topology::{API_KEY, Directory};
 use crate::redis::server::connect;
+use crate::stomp::{Client, Frame, Version};
 use crate::{http, now_ms};
 
 /// How long one attempt may take.
@@ -31,6 +33,9 @@ pub(crate) enum Door {
     Http(Vec<SocketAddr>),
     /// A client's `publish`, on these nodes in turn.
     Client(Vec<SocketAddr>),
+    /// A SEND with a receipt over STOMP, on these nodes in turn. For live channels: a SEND has no id, and its receipt no
+    /// position.
+    Stomp(Vec<SocketAddr>),
 }
 
 /// Who publishes what.
@@ -79,6 +84,7 @@ pub(crate) struct Publisher {
     /// Where the next attempt goes: the server to ask instead of the one that the directory names.
     asking: Option<SocketAddr>,
     wire: Option<Wire>,
+    stomp: Option<Client>,
     node: usize,
     counts: std::sync::Arc<Counts>,
     publications: Vec<Publication>,
@@ -105,6 +111,7 @@ impl Publisher {
             servers: Vec::new(),
             asking: None,
             wire: None,
+            stomp: None,
             node,
             counts,
             publications: Vec::new(),
@@ -129,6 +136,10 @@ impl Publisher {
                 Door::Client(nodes) => {
                     let node = nodes[self.node % nodes.len()];
                     self.ask_client(node, &data, &id).await
+                }
+                Door::Stomp(nodes) => {
+                    let node = nodes[self.node % nodes.len()];
+                    self.ask_stomp(node, &data).await
                 }
             };
             match attempt {
@@ -241,7 +252,7 @@ impl Publisher {
                 match wire.next().await {
                     Coming::Message(message, _) if message["id"] == wanted => return Some(message),
                     Coming::Message(..) => {}
-                    Coming::End(_) => return None,
+                    Coming::End(_) | Coming::Broken(_) => return None,
                 }
             }
         };
@@ -253,6 +264,31 @@ impl Publisher {
             Ok(Some(_)) => Attempt::Refused,
             Ok(None) | Err(_) => {
                 self.wire = None;
+                Attempt::Unknown
+            }
+        }
+    }
+
+    async fn ask_stomp(&mut self, node: SocketAddr, data: &serde_json::Value) -> Attempt {
+        if self.stomp.is_none() {
+            let token = long_token(&format!("publisher-{}", self.plan.publisher));
+            self.stomp = connect_stomp(node, &token, Version::V1_2).await;
+        }
+        let Some(client) = &mut self.stomp else { return Attempt::Refused };
+        let receipt = self.number.to_string();
+        let send = Frame::new("SEND").with("destination", &format!("/topic/{}", self.plan.name));
+        let send = send.with("content-type", "application/json").with("receipt", &receipt).body(data.to_string());
+        let exchange = async {
+            client.send(&send).await.ok()?;
+            client.next().await.ok()
+        };
+        match timeout(ATTEMPT * 2, exchange).await {
+            Ok(Some(frame)) if frame.header("receipt-id") == Some(&receipt) && frame.command == "RECEIPT" => {
+                Attempt::Taken(None)
+            }
+            // An ERROR ends the connection, and may have come after Redis had taken it.
+            _ => {
+                self.stomp = None;
                 Attempt::Unknown
             }
         }

@@ -13,7 +13,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Orders;
 use super::tracker::Tracker;
-use super::wire::{Coming, Wire};
+use super::wire::Coming;
+use super::wire::line::{Dialect, Line};
 use crate::chaos::log::{Channel, Member, Ms, Position, Promise, Subscriber, What};
 use crate::chaos::schedule::Dice;
 use crate::{now_ms, token};
@@ -45,6 +46,8 @@ pub(crate) enum Habit {
 pub(crate) struct Plan {
     /// The user of its session.
     pub(crate) name: String,
+    /// What it speaks.
+    pub(crate) dialect: Dialect,
     /// How it behaves.
     pub(crate) habit: Habit,
     /// How it behaves in presence.
@@ -55,7 +58,7 @@ pub(crate) struct Plan {
     pub(crate) events: bool,
     /// The node that it begins with.
     pub(crate) home: usize,
-    /// Where the nodes are.
+    /// Where the nodes speak that.
     pub(crate) seats: Vec<SocketAddr>,
     /// All channels.
     pub(crate) channels: Arc<Vec<Channel>>,
@@ -72,18 +75,17 @@ pub(crate) async fn run(mut plan: Plan, mut orders: Orders) -> Subscriber {
     let mut frames = open(&plan);
     let mut resume: Option<String> = None;
     let mut node = plan.home;
+    let narrow = plan.habit == Habit::Stalls;
     loop {
         if *orders.subscribers_end.borrow() {
             break;
         }
-        let Some(wire) =
-            Wire::open_with(plan.seats[node], &token, resume.as_deref(), plan.habit == Habit::Stalls).await
-        else {
+        let Some(wire) = Line::open(plan.dialect, plan.seats[node], &token, resume.as_deref(), narrow).await else {
             node = (node + 1) % plan.seats.len();
             sleep(Duration::from_millis(plan.dice.between(50, 400))).await;
             continue;
         };
-        resume = Some(wire.resume.clone());
+        resume = wire.resume().map(str::to_owned);
         tracker.note(now_ms(), What::Connected { node });
         let (since, code) = Session::new(wire, &mut plan, &mut tracker, &mut frames).run(&mut orders).await;
         if *orders.subscribers_end.borrow() {
@@ -116,7 +118,7 @@ fn open(plan: &Plan) -> Option<BufWriter<File>> {
 
 /// One connection.
 struct Session<'a> {
-    wire: Wire,
+    wire: Line,
     plan: &'a mut Plan,
     tracker: &'a mut Tracker,
     frames: &'a mut Option<BufWriter<File>>,
@@ -133,7 +135,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn new(wire: Wire, plan: &'a mut Plan, tracker: &'a mut Tracker, frames: &'a mut Option<BufWriter<File>>) -> Self {
+    fn new(wire: Line, plan: &'a mut Plan, tracker: &'a mut Tracker, frames: &'a mut Option<BufWriter<File>>) -> Self {
         let now = now_ms();
         let wanted = plan.wants.iter().map(|channel| (now, *channel)).collect();
         Self {
@@ -157,8 +159,17 @@ impl<'a> Session<'a> {
         loop {
             tokio::select! {
                 coming = self.wire.next() => match coming {
-                    Coming::Message(message, text) => self.take(&message, &text),
+                    Coming::Message(message, text) => {
+                        self.take(&message, &text);
+                        if self.wire.settle().await.is_none() {
+                            return (self.read, 0);
+                        }
+                    }
                     Coming::End(code) => return (self.read, code),
+                    Coming::Broken(detail) => {
+                        self.tracker.note(now_ms(), What::Malformed { detail });
+                        return (self.read, 1);
+                    }
                 },
                 _ = beat.tick() => {
                     let until = *orders.stall.borrow();

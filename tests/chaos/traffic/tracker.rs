@@ -48,19 +48,21 @@ impl Tracker {
         let position = epoch(&reply["epoch"]).zip(reply["offset"].as_u64());
         let position = position.map(|(epoch, offset)| Position { epoch, offset });
         let replayed = reply["pubs"].as_array().map_or(&[][..], Vec::as_slice);
+        // Over STOMP they come behind it, and until they do the position is the one that was asked for.
+        let following = reply["following"].as_u64().map(|count| usize::try_from(count).unwrap_or(usize::MAX));
         let is_recovery = recovered == Some(true);
         // The publications of a reply go on from what was asked for.
         if !is_recovery {
             self.positions.remove(&channel);
             self.positions.extend(position.map(|position| (channel, position)));
         }
-        let count = if is_recovery { replayed.len() } else { 0 };
+        let count = if is_recovery { following.unwrap_or(replayed.len()) } else { 0 };
         self.note(at, What::Subscribed { channel, asked, recovered, position, replayed: count });
         if is_recovery {
             for publication in replayed {
                 self.publication(at, channel, publication);
             }
-            self.positions.extend(position.map(|position| (channel, position)));
+            self.positions.extend(position.filter(|_| following.is_none()).map(|position| (channel, position)));
         }
     }
 

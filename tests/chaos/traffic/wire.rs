@@ -1,4 +1,7 @@
-//! One WebSocket connection over tungstenite, which reports whatever happens to it instead of failing.
+//! One connection, which reports whatever happens to it instead of failing: native on WebSocket over tungstenite, or STOMP.
+
+pub(crate) mod line;
+pub(crate) mod stomp;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -30,8 +33,10 @@ pub(crate) struct Wire {
 pub(crate) enum Coming {
     /// A message, and its bytes.
     Message(Value, String),
-    /// The end, with the code of the close frame or 0.
+    /// The end, with the code of the close frame or of the ERROR, or 0.
     End(u16),
+    /// Something that the protocol does not allow.
+    Broken(String),
 }
 
 impl Wire {
@@ -61,7 +66,7 @@ impl Wire {
                     wire.resumed = message["connect"]["resumed"] == true;
                     Some(wire)
                 }
-                Coming::End(_) => None,
+                Coming::End(_) | Coming::Broken(_) => None,
             }
         })
         .await
@@ -94,7 +99,7 @@ impl Wire {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => match serde_json::from_str(text.as_str()) {
                     Ok(value) => return Coming::Message(value, text.as_str().to_owned()),
-                    Err(_) => return Coming::End(1),
+                    Err(_) => return Coming::Broken(format!("no JSON: {}", text.as_str())),
                 },
                 Some(Ok(Message::Close(frame))) => return Coming::End(frame.map_or(0, |frame| frame.code.into())),
                 Some(Ok(_)) => {}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use ullim_gateway::config::PerAddress;
 use ullim_gateway::{Config, StartError};
@@ -83,6 +83,35 @@ async fn a_browser_that_was_led_astray_is_not_heard() {
     let astray = Tls::trusting(&pair).connect(running.gateway.stomp_tls_local_addr().unwrap()).await;
     assert!(astray.is_err(), "it names http/1.1");
     running.counted("a failure", |counters| counters.tls.failures == 1).await;
+}
+
+/// Subscribes and sends, and hears what was sent.
+async fn speaks_stomp(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let frames = "STOMP\naccept-version:1.2\nhost:localhost\n\n\0\
+                  SUBSCRIBE\nid:7\ndestination:/topic/chat:1\n\n\0\
+                  SEND\ndestination:/topic/chat:1\ncontent-type:text/plain\n\nhello\0";
+    stream.write_all(frames.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    let all = async {
+        while heard.iter().filter(|byte| **byte == 0).count() < 2 {
+            assert_ne!(stream.read_buf(&mut heard).await.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
+        }
+    };
+    soon("two frames", all).await;
+    let heard = String::from_utf8(heard).unwrap();
+    assert!(heard.starts_with("CONNECTED\nversion:1.2\n"), "{heard}");
+    assert!(heard.contains("MESSAGE\n") && heard.contains("subscription:7\n"), "{heard}");
+    assert!(heard.contains("\n\nhello\0"), "{heard}");
+}
+
+#[tokio::test]
+async fn stomp_is_spoken_with_tls_and_without() {
+    let pair = Pair::new();
+    let running = with_tls(&pair, |config| config.stomp.listen = any());
+    speaks_stomp(dial(running.gateway.stomp_local_addr()).await).await;
+    let mut tls = Tls::trusting(&pair);
+    tls.name_no_protocol();
+    speaks_stomp(tls.connect(running.gateway.stomp_tls_local_addr().unwrap()).await.unwrap()).await;
 }
 
 #[tokio::test]

@@ -120,6 +120,18 @@ fn a_full_window_holds_back_until_there_are_acknowledgements() {
 }
 
 #[test]
+fn a_gap_does_not_overtake_what_waits_to_be_acknowledged() {
+    let mut world = World::new();
+    let (id, client) = subscribed(&mut world, "chat:1", label(1, Some(1)));
+    world.relay(&[published("chat:1", "1"), published("chat:1", "2"), gap("chat:1", 1, 2), published("chat:1", "3")]);
+    assert_eq!(client.lines(), ["a#1 8:chat:1 1"]);
+    world.say_as(id, 50, acknowledge("chat:1", 1, 1, true));
+    assert_eq!(client.lines(), ["a#2 8:chat:1 2", "a#3 8:chat:1 gap 1..2", "8:50 Ping"]);
+    world.say_as(id, 51, acknowledge("chat:1", 1, 2, true));
+    assert_eq!(client.lines(), ["a#4 8:chat:1 3", "8:51 Ping"]);
+}
+
+#[test]
 fn acknowledgements_that_do_not_come_end_the_connection_or_cost_the_oldest() {
     let text = "x".repeat(400);
     for (channel, closes) in [("chat:1", true), ("feed:1", false), ("state:1", false)] {

@@ -103,11 +103,10 @@ fn spaces_make_no_second_destination() {
         for version in Version::ALL {
             let bytes = message(version, &publication(&[(name, "99")], "hello"));
             let read = read_frame(version, &bytes).unwrap();
-            let count = read.headers.iter().filter(|(other, _)| trim(other) == trim(name)).count();
-            assert!(
-                count <= 1 && !bytes.windows(2).any(|two| two == b"99") || trim(name) == "content-type",
-                "{version:?} {name:?} {read:?}"
-            );
+            let alike: Vec<_> = read.headers.iter().filter(|(other, _)| trim(other) == trim(name)).collect();
+            assert!(alike.len() <= 1, "{version:?} {name:?} {read:?}");
+            let is_forged = alike.iter().any(|(_, value)| value == "99");
+            assert!(!is_forged || trim(name) == "content-type", "{version:?} {name:?} {read:?}");
         }
     }
 }
