@@ -1,8 +1,8 @@
 package ullim.spring;
 
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.stream.Collectors;
 
 import org.springframework.context.event.EventListener;
 import org.springframework.http.HttpStatus;
@@ -48,7 +48,7 @@ public class Letters {
 
     /** The users of all instances that this one has heard of. */
     @GetMapping("/users")
-    public List<String> users() {
-        return users.getUsers().stream().map(SimpUser::getName).sorted().toList();
+    public String users() {
+        return users.getUsers().stream().map(SimpUser::getName).sorted().collect(Collectors.joining(","));
     }
 }
