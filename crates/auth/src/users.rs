@@ -51,7 +51,8 @@ struct Tag([u8; 32]);
 struct Attempt {
     users: Arc<Users>,
     tag: Tag,
-    outcome: Arc<OnceCell<bool>>,
+    /// `None` once it is given back.
+    outcome: Option<Arc<OnceCell<bool>>>,
 }
 
 impl Users {
@@ -87,7 +88,7 @@ impl Users {
         let Some(attempt) = self.attempt(tag) else { return Verified::Now(Err(BUSY)) };
         let (login, passcode) = (login.to_owned(), passcode.to_owned());
         Verified::Later(Box::pin(async move {
-            let Attempt { users, outcome, .. } = &attempt;
+            let Attempt { users, outcome: Some(outcome), .. } = &attempt else { return Err(BUSY) };
             let is_right = outcome.get_or_try_init(|| users.compare(tag, &login, passcode)).await?;
             if *is_right { Ok(identity(&login)) } else { Err(WRONG) }
         }))
@@ -112,7 +113,7 @@ impl Users {
             None if underway.len() >= MAX_ATTEMPTS => return None,
             None => Arc::clone(underway.entry(tag).or_default()),
         };
-        Some(Attempt { users: Arc::clone(self), tag, outcome })
+        Some(Attempt { users: Arc::clone(self), tag, outcome: Some(outcome) })
     }
 
     async fn compare(&self, tag: Tag, login: &str, passcode: String) -> Result<bool, Rejection> {
@@ -144,8 +145,9 @@ impl Tag {
 impl Drop for Attempt {
     fn drop(&mut self) {
         let mut underway = self.users.underway.lock().unwrap_or_else(PoisonError::into_inner);
-        // This one and the line's: others come by under the lock only.
-        if Arc::strong_count(&self.outcome) == 2 {
+        // Given back under the lock, under which others come by too: whoever is the last sees that nobody else is left.
+        self.outcome = None;
+        if underway.get(&self.tag).is_some_and(|outcome| Arc::strong_count(outcome) == 1) {
             underway.remove(&self.tag);
         }
     }

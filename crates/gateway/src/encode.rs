@@ -1,6 +1,6 @@
 //! The hub's messages in each dialect, on each transport.
 
-use ullim_hub::{Encode, Then, Wire};
+use ullim_hub::{Encode, Patience, Then, Wire};
 use ullim_protocol::codes::CloseCode;
 use ullim_protocol::command::Label;
 use ullim_protocol::native::{Encoding, json, msgpack};
@@ -34,7 +34,7 @@ impl Encode<Socket> for Frames {
     }
 
     #[inline]
-    fn labels(&self, wire: Wire) -> bool {
+    fn has_labels(&self, wire: Wire) -> bool {
         matches!(route(wire).dialect, Dialect::Stomp(_))
     }
 
@@ -61,12 +61,11 @@ impl Encode<Socket> for Frames {
         }
     }
 
-    fn patience(&self, wire: Wire, socket: &Socket) -> u8 {
-        // Two heartbeats, where a ping has to be answered or nothing was agreed.
-        let agreed = socket.patience().unwrap_or(2);
-        match route(wire).transport {
-            Transport::Tcp if agreed == 0 => u8::MAX,
-            Transport::WebSocket | Transport::Tcp => agreed.max(2),
+    fn patience(&self, wire: Wire, socket: &Socket) -> Patience {
+        match (route(wire).transport, socket.patience()) {
+            // It answers pings, whatever it said.
+            (Transport::WebSocket, Patience::Endless) => Patience::USUAL,
+            (_, agreed) => agreed,
         }
     }
 

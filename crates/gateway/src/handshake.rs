@@ -13,7 +13,7 @@ use ullim_hub::Wire;
 
 use crate::answer::Refused;
 use crate::forwarded;
-use crate::routes::{PATHS, Path, route, wire_of};
+use crate::routes::{Dialect, PATHS, Path, route, wire_of};
 
 /// The most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -107,7 +107,8 @@ fn judge(head: &Head<'_>, rules: &Rules, proxied: bool, request_bytes: usize) ->
     let client = if proxied { head.client(rules)? } else { None };
     if head.lists("upgrade", "websocket") {
         let (wire, response) = accept(head, rules)?;
-        let token = head.token()?;
+        let is_stomp = matches!(route(wire).dialect, Dialect::Stomp(_));
+        let token = if is_stomp { head.token()? } else { None };
         return Ok(Opening::Accepted(Accepted { wire, response, request_bytes, client, token }));
     }
     let (path, query) = head.target();

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 
 use mio::net::TcpStream;
-use ullim_hub::Outlet;
+use ullim_hub::{Outlet, Patience};
 use ullim_protocol::websocket::Decoder;
 
 use crate::listener::Place;
@@ -48,9 +48,9 @@ impl Socket {
         self.rest.stomp.as_deref_mut()
     }
 
-    /// How many heartbeats long its client may be silent, if that was agreed; 0 for ever.
-    pub(crate) fn patience(&self) -> Option<u8> {
-        self.rest.stomp.as_ref()?.patience()
+    /// How long its client may be silent.
+    pub(crate) fn patience(&self) -> Patience {
+        self.rest.stomp.as_ref().map_or(Patience::USUAL, |session| session.patience())
     }
 
     pub(crate) fn tcp(&mut self) -> &mut TcpStream {

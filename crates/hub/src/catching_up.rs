@@ -14,6 +14,7 @@ use ullim_protocol::presence::Info;
 
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
+use crate::labels::To;
 use crate::outlet::{Encode, Outlet};
 use crate::registry::ChannelKey;
 use crate::session::Progress;
@@ -188,17 +189,17 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
                 Relayed::Publication(routed) if routed.exclude.is_some() && routed.exclude == session => {
                     // As in `tell_epoch`.
                     if let Some(position) = routed.publication.position.filter(|position| position.offset == 1) {
-                        self.tell_push(id.slot, key, &name, Push::Position(position));
+                        self.tell_push(id.slot, key, &name, Push::Position(position), To::All);
                     }
                     continue;
                 }
                 Relayed::Publication(routed) => {
                     let publication = &routed.publication;
-                    self.tell_push(id.slot, key, &name, Push::Publication(publication));
+                    self.tell_push(id.slot, key, &name, Push::Publication(publication), To::All);
                     self.counters.delivered(now, publication.time, 1);
                 }
                 Relayed::Presence(routed) => {
-                    self.tell_push(id.slot, key, &name, Push::Presence(&routed.event));
+                    self.tell_push(id.slot, key, &name, Push::Presence(&routed.event), To::All);
                     self.counters.presence_events += 1;
                 }
                 Relayed::Gap(_, gap) => {
@@ -209,9 +210,10 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
             }
             self.counters.message_bytes_out += self.cork.len().saturating_sub(before) as u64;
         }
-        self.registry.hear(key, id.slot, caught.events);
+        // It may have been closed meanwhile for what it was told.
         if let Some(subscription) = self.session(id).and_then(|session| session.subscription(key)) {
             subscription.progress = Progress::Live;
+            self.registry.hear(key, id.slot, caught.events);
         }
     }
 }

@@ -130,15 +130,11 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     }
 
     /// What the client has not begun to read gives way to the reason.
-    pub(crate) fn close_slow(&mut self, id: ConnectionId, limit: usize) {
+    pub(crate) fn close_slow(&mut self, id: ConnectionId, why: &str) {
         if let Some(connection) = self.connection(id) {
             connection.outbox.drop_unbegun();
         }
-        self.close(
-            id,
-            &codes::SLOW_CONSUMER,
-            &format!("more than {limit} bytes were waiting: resume from the last position"),
-        );
+        self.close(id, &codes::SLOW_CONSUMER, &format!("{why}: resume from the last position"));
     }
 }
 

@@ -113,7 +113,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         }
     }
 
-    /// Begins a command; tells nobody anything yet.
+    /// Begins a command. It is not answered yet, but an acknowledgement may make room for what waits.
     fn begin(&mut self, ticket: Ticket, command: Command) -> Stage {
         let id = ticket.connection;
         let connected = self.session(id).is_some();
@@ -211,7 +211,7 @@ impl Stage {
 }
 
 fn not_outstanding() -> Refusal {
-    Refusal::new(&codes::BAD_MESSAGE, "this message is not waiting to be acknowledged")
+    Refusal::new(&codes::BAD_MESSAGE, "this message was not sent, or is not to be acknowledged")
 }
 
 pub(crate) fn unavailable(text: &str) -> Refusal {

@@ -104,6 +104,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
             pipeline,
             keep,
             replacing: resumed.is_some(),
+            unacknowledged_bytes: 0,
             refreshed: false,
         }));
         self.sessions.insert(session, id.slot);

@@ -2,9 +2,9 @@
 
 use ullim_protocol::outgoing::Outgoing;
 
-use crate::connection::ConnectionId;
+use crate::connection::{Connection, ConnectionId};
 use crate::hub::Hub;
-use crate::outlet::{Encode, Outlet, Then, Wire};
+use crate::outlet::{Encode, Outlet, Then};
 
 /// Messages for one connection that have not been written yet.
 #[derive(Default)]
@@ -36,9 +36,12 @@ impl Cork {
 impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Tells one connection something. It goes out with what else is told it before [`uncork`](Self::uncork).
     ///
-    /// The message may be the connection's last: then it is closing afterwards.
+    /// The message may be the connection's last: then it is closing afterwards, and has no session any more. Whoever goes
+    /// on with it must look.
     pub(crate) fn tell(&mut self, slot: u32, message: &Outgoing<'_>) {
-        let then = self.corked(slot, |encode, wire, outlet, out| encode.message(wire, outlet, message, out));
+        let then = self.corked(slot, |encode, connection, out| {
+            encode.message(connection.wire, &mut connection.outlet, message, out)
+        });
         if let Some(Then::Close(code)) = then
             && let Some(id) = self.connection_in(slot as usize)
         {
@@ -46,17 +49,24 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         }
     }
 
+    /// Lets `write` append to what this connection is told next, unless it is closing. `write` has the connection to
+    /// itself: nothing else can be told it meanwhile.
     pub(crate) fn corked<T>(
         &mut self,
         slot: u32,
-        write: impl FnOnce(&E, Wire, &mut O, &mut Vec<u8>) -> T,
+        write: impl FnOnce(&E, &mut Connection<O>, &mut Vec<u8>) -> T,
     ) -> Option<T> {
         if self.cork.slot != Some(slot) {
             self.uncork();
             self.cork.slot = Some(slot);
         }
         let connection = self.connections.get_mut(slot as usize).filter(|connection| !connection.closing)?;
-        Some(write(&self.encode, connection.wire, &mut connection.outlet, &mut self.cork.bytes))
+        Some(write(&self.encode, connection, &mut self.cork.bytes))
+    }
+
+    /// How many bytes this connection was told that have not been written.
+    pub(crate) fn cork_len(&self, slot: u32) -> usize {
+        if self.cork.holds(slot) { self.cork.len() } else { 0 }
     }
 
     /// Writes what was told last. Call it when a connection's input is used up.
@@ -88,7 +98,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         };
         if connection.outbox.bytes_behind() > limit && !connection.closing && !self.make_room(id, limit) {
             self.counters.slow_closes += 1;
-            self.close_slow(id, limit);
+            self.close_slow(id, &format!("more than {limit} bytes were waiting"));
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::batch::{Batch, Content, Piece};
 use crate::catching_up::event_size;
 use crate::connection::{Connection, ConnectionId, Lost};
 use crate::hub::Hub;
+use crate::labels::To;
 use crate::outbox::GATHERED;
 use crate::outlet::{Encode, Outlet};
 use crate::registry::ChannelKey;
@@ -157,7 +158,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
             return false;
         }
         self.fan_out(items);
-        self.tell_push(slot, key, &routed.channel, Push::Position(position));
+        self.tell_push(slot, key, &routed.channel, Push::Position(position), To::All);
         true
     }
 
@@ -210,6 +211,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         for id in scratch.unacknowledged.drain(..) {
             self.close_unacknowledged(id);
         }
+        scratch.labelled.shrink();
         self.scratch = scratch;
     }
 
@@ -235,7 +237,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         let from = gap.from.max(since.unwrap_or_default()).min(gap.to);
         let gap = Gap { from, ..gap };
         self.counters.gaps += 1;
-        self.tell_push(slot, key, name, Push::Gap(gap));
+        self.tell_push(slot, key, name, Push::Gap(gap), To::All);
     }
 }
 
@@ -251,7 +253,7 @@ impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
             let wire = connection.wire;
             let whole = match &last {
                 Some((last, whole)) if *last == wire => whole,
-                _ if self.encode.labels(wire) => {
+                _ if self.encode.has_labels(wire) => {
                     let excluded = self.content.excluded(slot);
                     return self.send_labelled(slot, std::iter::once(0), excluded);
                 }
@@ -288,7 +290,7 @@ impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
             order = rest;
             let Some(wire) = self.connections.get(slot as usize).map(|connection| connection.wire) else { continue };
             let excluded = self.content.excluded(slot);
-            if self.encode.labels(wire) {
+            if self.encode.has_labels(wire) {
                 own.iter().for_each(|pair| self.content.segments[*pair as u32 as usize].reached += 1);
                 self.send_labelled(slot, own.iter().map(|pair| *pair as u32), excluded);
                 continue;

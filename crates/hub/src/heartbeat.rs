@@ -5,7 +5,7 @@ use std::time::Duration;
 use ullim_protocol::codes;
 
 use crate::hub::Hub;
-use crate::outlet::{Encode, Outlet};
+use crate::outlet::{Encode, Outlet, Patience};
 
 /// Into how many parts the slots are divided: those with the same remainder beat together.
 const PARTS: u32 = 256;
@@ -57,11 +57,15 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         }
         let (missed, wire) = (connection.missed, connection.wire);
         connection.missed = missed.saturating_add(1);
-        let patience = self.connections.get(slot).map_or(u8::MAX, |it| self.encode.patience(wire, &it.outlet));
-        if missed >= patience && patience < u8::MAX {
-            return self.close(id, &codes::HEARTBEAT_TIMEOUT, &format!("nothing was heard for {patience} heartbeats"));
+        let patience = self.connections.get(slot).map(|connection| self.encode.patience(wire, &connection.outlet));
+        if let Some(Patience::Heartbeats(most)) = patience
+            && missed >= most
+        {
+            return self.close(id, &codes::HEARTBEAT_TIMEOUT, &format!("nothing was heard for {most} heartbeats"));
         }
-        self.corked(slot as u32, |encode, wire, outlet, out| encode.heartbeat(wire, outlet, out));
+        self.corked(slot as u32, |encode, connection, out| {
+            encode.heartbeat(connection.wire, &mut connection.outlet, out);
+        });
     }
 }
 

@@ -74,6 +74,13 @@ pub enum Reading {
     Discard,
 }
 
+/// What becomes of a command for the number of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Charge {
+    Carry,
+    Refuse,
+}
+
 /// A shard's connections, sessions and subscriptions.
 pub struct Hub<O, E> {
     pub(crate) config: Config,
@@ -220,13 +227,9 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// A client's message, decoded or refused. Answers are written by [`uncork`](Self::uncork).
     pub fn command(&mut self, id: ConnectionId, request: Result<Request, DecodeError>) -> Reading {
         let over = match self.charge(id) {
-            Some(Verdict::Within) => None,
-            Some(Verdict::Over) if self.refusals_end(id) => {
-                self.slow_down(id);
-                None
-            }
-            Some(Verdict::Over) => Some(self.rate_limited()),
-            Some(Verdict::Flood) | None => return Reading::Discard,
+            Some(Charge::Carry) => None,
+            Some(Charge::Refuse) => Some(self.rate_limited()),
+            None => return Reading::Discard,
         };
         self.counters.commands += 1;
         match (request, over) {
@@ -239,35 +242,38 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
 
     /// A control frame of the transport, counted like a command; whether it should be answered.
     pub fn control_frame(&mut self, id: ConnectionId) -> bool {
-        self.charge(id) == Some(Verdict::Within)
+        self.charge(id) == Some(Charge::Carry)
     }
 
     /// Bytes of the transport's own for the peer, in their order among the messages.
     pub fn send_own(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
         if self.connection(id).is_some_and(|connection| !connection.closing) {
-            self.corked(id.slot, |_, _, _, out| write(out));
+            self.corked(id.slot, |_, _, out| write(out));
         }
     }
 
-    fn charge(&mut self, id: ConnectionId) -> Option<Verdict> {
+    /// Takes a command's price; `None` if the connection is closing, or was closed for it.
+    fn charge(&mut self, id: ConnectionId) -> Option<Charge> {
         let (per_second, now) = (self.config.commands_per_second, self.now);
         let connection = self.connection(id).filter(|connection| !connection.closing)?;
         if connection.session.as_ref().is_some_and(|session| session.identity.is_service) {
-            return Some(Verdict::Within);
+            return Some(Charge::Carry);
         }
         let (verdict, wire) = (connection.rate.take(per_second, now), connection.wire);
-        match verdict {
-            Verdict::Within => {}
-            // It is not told, and could not slow down.
-            Verdict::Flood if self.encode.refusals_end(wire) => return Some(Verdict::Over),
-            Verdict::Over => self.counters.rate_limited += 1,
-            Verdict::Flood => self.close(id, &codes::COMMAND_FLOOD, "slow down when you are told rate_limited"),
+        if verdict == Verdict::Within {
+            return Some(Charge::Carry);
         }
-        Some(verdict)
-    }
-
-    fn refusals_end(&self, id: ConnectionId) -> bool {
-        self.wire(id).is_some_and(|wire| self.encode.refusals_end(wire))
+        self.counters.rate_limited += 1;
+        if self.encode.refusals_end(wire) {
+            // It cannot be told to slow down: it is made to.
+            self.slow_down(id);
+            return Some(Charge::Carry);
+        }
+        if verdict == Verdict::Flood {
+            self.close(id, &codes::COMMAND_FLOOD, "slow down when you are told rate_limited");
+            return None;
+        }
+        Some(Charge::Refuse)
     }
 
     /// Reads no more from a connection until there are tokens for commands again.

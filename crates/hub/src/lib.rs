@@ -59,7 +59,7 @@ pub use config::{Config, NamespaceConfig, Namespaces, SlowConsumer};
 pub use connection::ConnectionId;
 pub use counters::Counters;
 pub use hub::{Hub, Reading, Setup, Transport};
-pub use outlet::{Encode, Outlet, Then, Wire};
+pub use outlet::{Encode, Outlet, Patience, Then, Wire};
 pub use tokens::Tokens;
 pub use ullim_broker::Histogram;
 pub use work::{Finished, Work};

@@ -40,7 +40,7 @@ impl Wire {
 /// Most messages are the same for all connections of a wire. Dialects that have to remember something of a connection
 /// keep it in its outlet, which is handed to whatever writes for one connection alone.
 ///
-/// On a wire with labels ([`labels`](Self::labels)) everything that comes for a subscription has a head, which is the
+/// On a wire with labels ([`has_labels`](Self::has_labels)) everything that comes for a subscription has a head, which is the
 /// subscription's own, and a tail, which all subscribers share: [`shared`](Self::shared) writes the tail once,
 /// [`head`](Self::head) the rest.
 pub trait Encode<O> {
@@ -55,7 +55,7 @@ pub trait Encode<O> {
     }
 
     /// Whether what comes for a subscription is labelled.
-    fn labels(&self, _wire: Wire) -> bool {
+    fn has_labels(&self, _wire: Wire) -> bool {
         false
     }
 
@@ -81,13 +81,27 @@ pub trait Encode<O> {
     /// Appends what provokes an answer from a peer that lives, or what it takes as a sign of life.
     fn heartbeat(&self, wire: Wire, outlet: &mut O, out: &mut Vec<u8>);
 
-    /// After how many heartbeats without a sign of life a peer is given up; `u8::MAX` for never.
-    fn patience(&self, _wire: Wire, _outlet: &O) -> u8 {
-        2
+    /// How long a peer may give no sign of life.
+    fn patience(&self, _wire: Wire, _outlet: &O) -> Patience {
+        Patience::USUAL
     }
 
     /// Appends the last message: why the connection is closed.
     fn close(&self, wire: Wire, outlet: &mut O, code: &CloseCode, detail: &str, out: &mut Vec<u8>);
+}
+
+/// How long a peer may give no sign of life before it is given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// For so many heartbeats.
+    Heartbeats(u8),
+    /// For ever.
+    Endless,
+}
+
+impl Patience {
+    /// Of two heartbeats one may have been lost.
+    pub const USUAL: Self = Self::Heartbeats(2);
 }
 
 /// What follows from a message.

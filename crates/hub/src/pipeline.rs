@@ -240,7 +240,10 @@ fn size(command: &Command) -> usize {
             channel.len()
         }
         Command::Acknowledge(acknowledge) => acknowledge.channel.len(),
-        Command::Publish(publish) => publish.channel.len() + publish.data.bytes().len(),
+        Command::Publish(publish) => {
+            let headers = publish.headers.as_ref().map_or(0, |headers| headers.bytes());
+            publish.channel.len() + publish.data.bytes().len() + headers
+        }
         Command::History(wanted) => wanted.channel.len(),
         Command::Presence(wanted) => wanted.channel.len() + length(&wanted.cursor),
         Command::Ping => 0,

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) keep: u64,
     /// Its own order to replace the older connections has not come back yet.
     pub(crate) replacing: bool,
+    /// The bytes that wait for acknowledgements of all its labels.
+    pub(crate) unacknowledged_bytes: usize,
     /// It was refreshed: presence may show it with what an older token said.
     pub(crate) refreshed: bool,
 }
@@ -83,13 +85,20 @@ impl Session {
         self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)
     }
 
-    /// The labels of a subscription, and how much may wait for the acknowledgements of each: all of the session's
-    /// together share `limit` bytes.
-    pub(crate) fn labels(&mut self, channel: ChannelKey, limit: usize) -> Option<(&mut Vec<Labelled>, usize)> {
-        let all = self.subscriptions.len();
-        let labels = self.subscription(channel)?.labels();
-        let share = limit / (all * labels.len()).max(1);
-        Some((labels, share))
+    /// The labels of a subscription, and how many bytes wait for acknowledgements of all labels of the session. Only for
+    /// wires that have labels.
+    #[inline]
+    pub(crate) fn labels_mut(&mut self, channel: ChannelKey) -> Option<(&mut Vec<Labelled>, &mut usize)> {
+        let subscription = self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)?;
+        Some((subscription.labels_mut(), &mut self.unacknowledged_bytes))
+    }
+
+    /// Takes a subscription out.
+    pub(crate) fn remove(&mut self, channel: ChannelKey) -> Option<Subscription> {
+        let place = self.subscriptions.iter().position(|subscription| subscription.channel == channel)?;
+        let subscription = self.subscriptions.remove(place);
+        self.unacknowledged_bytes -= subscription.waiting_bytes();
+        Some(subscription)
     }
 }
 
@@ -100,8 +109,13 @@ impl Subscription {
 
     /// Its labels: only for wires that have labels.
     #[inline]
-    pub(crate) fn labels(&mut self) -> &mut Vec<Labelled> {
+    pub(crate) fn labels_mut(&mut self) -> &mut Vec<Labelled> {
         &mut self.rare.get_or_insert_default().labels
+    }
+
+    /// How many bytes wait for acknowledgements of its labels.
+    fn waiting_bytes(&self) -> usize {
+        self.rare.as_ref().map_or(0, |rare| rare.labels.iter().map(Labelled::waiting_bytes).sum())
     }
 
     pub(crate) fn permit(&self) -> Option<&Permit> {

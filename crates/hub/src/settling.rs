@@ -2,13 +2,14 @@
 
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::codes::{self, ErrorCode};
-use ullim_protocol::command::Refusal;
+use ullim_protocol::command::{Label, Refusal};
 use ullim_protocol::outgoing::{Gap, GapReason, Outgoing, Push, Reply, Subscribed};
 use ullim_protocol::position::Position;
 
 use crate::commands::unavailable;
 use crate::connection::ConnectionId;
 use crate::hub::Hub;
+use crate::labels::To;
 use crate::outlet::{Encode, Outlet};
 use crate::pipeline::{Answer, Outcome, Stage, Ticket, Wanted};
 use crate::recovering::Beginning;
@@ -105,10 +106,8 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     pub(crate) fn tell_subscribed(&mut self, id: ConnectionId, number: u64, many: bool, wanted: Vec<Wanted>) {
         let mut results: Vec<(String, Result<Subscribed, Refusal>)> = Vec::with_capacity(wanted.len());
         let mut begun: Vec<(ChannelKey, Beginning)> = Vec::new();
-        // What labelled subscriptions wanted to recover from and could not: a reply may not be all that they are told.
-        let mut lost: Vec<(ChannelKey, Gap)> = Vec::new();
-        let is_labelled = self.wire(id).is_some_and(|wire| self.encode.labels(wire));
-        for Wanted { channel, outcome, recover, past, .. } in wanted {
+        let mut labels: Vec<(ChannelKey, Label, Option<Gap>)> = Vec::new();
+        for Wanted { channel, outcome, recover, past, label, .. } in wanted {
             let key = self.registry.find(&channel);
             // One that has only begun is another's: that which stood was ended before its turn came.
             let key = key.filter(|key| {
@@ -124,14 +123,16 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
                     subscribed.position = beginning.position;
                     subscribed.recovered = recover.map(|_| beginning.recovered);
                     subscribed.since = recover.filter(|_| beginning.recovered).map(|since| since.epoch);
-                    if !is_labelled {
+                    if label.is_none() {
                         subscribed.publications.clone_from(&beginning.publications);
                     }
                     let subscription = self.session(id).and_then(|session| session.subscription(key));
                     let is_held =
                         subscription.is_some_and(|subscription| subscription.progress == Progress::CatchingUp);
-                    if is_labelled && let Some(since) = recover.filter(|_| !beginning.recovered) {
-                        lost.push((key, self.lost_since(since, beginning.position)));
+                    if let Some(label) = label {
+                        // The reply may not be told at all.
+                        let lost = recover.filter(|_| !beginning.recovered);
+                        labels.push((key, *label, lost.map(|since| self.lost_since(since, beginning.position))));
                     }
                     if earlier.is_none() && is_held {
                         begun.push((key, beginning));
@@ -148,18 +149,22 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
             results => Outgoing::Reply(number, Reply::SubscribeMany(results)),
         };
         self.tell(id.slot, &message);
-        for (key, gap) in lost {
-            if let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) {
+        for (key, label, lost) in labels {
+            let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) else { continue };
+            let to = To::Label(label.number);
+            self.add_label(id, key, label);
+            if let Some(gap) = lost {
                 self.counters.gaps += 1;
-                self.tell_push(id.slot, key, &name, Push::Gap(gap));
+                self.tell_push(id.slot, key, &name, Push::Gap(gap), to);
+            }
+            // Where everything is addressed to a label, the reply has no place for what was missed.
+            let begun = begun.iter().find(|(begun, _)| *begun == key);
+            for publication in begun.into_iter().flat_map(|(_, beginning)| &beginning.publications) {
+                self.tell_push(id.slot, key, &name, Push::Publication(publication), to);
             }
         }
-        for (key, Beginning { position, gap, publications, .. }) in begun {
+        for (key, Beginning { position, gap, .. }) in begun {
             let Some(name) = self.registry.get(key).map(|channel| channel.name.clone()) else { continue };
-            // Where everything is addressed to a label, the reply has no place for them.
-            for publication in publications.iter().filter(|_| is_labelled) {
-                self.tell_push(id.slot, key, &name, Push::Publication(publication));
-            }
             if let Some(gap) = gap {
                 self.tell_gap_to(id.slot, key, &name, gap);
             }

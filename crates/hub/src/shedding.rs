@@ -129,12 +129,12 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
             let push = Push::Gap(Gap { from, to, reason: GapReason::SlowConsumer, position: None });
             let (mut tail, mut bytes) = (Vec::new(), Vec::new());
             encode.shared(wire, &Outgoing::Push(channel.as_str(), push), &mut tail);
-            if !encode.labels(wire) {
+            if !encode.has_labels(wire) {
                 return tail.into();
             }
             let key = registry.find(channel.as_str());
             let subscription = key.zip(session.as_mut()).and_then(|(key, session)| session.subscription(key));
-            for labelled in subscription.into_iter().flat_map(|subscription| subscription.labels()) {
+            for labelled in subscription.into_iter().flat_map(|subscription| subscription.labels_mut()) {
                 labelled.give_gap(encode, wire, push, &tail, &mut bytes);
             }
             bytes.into()

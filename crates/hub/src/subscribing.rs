@@ -122,18 +122,14 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         if let Some(key) = self.registry.find(channel.as_str())
             && self.session(id).is_some_and(|session| session.subscription(key).is_some())
         {
-            let outcome = self.subscribe_again(ticket, key, channel, wanted, permit);
-            self.add_label(id, channel, wanted);
-            return Ok(outcome);
+            return Ok(self.subscribe_again(ticket, key, channel, wanted, permit));
         }
         let limit = self.config.subscriptions;
         if self.session(id).is_none_or(|session| session.subscriptions.len() >= limit) {
             let text = format!("this connection holds {limit} subscriptions already: unsubscribe from some first");
             return Err(Refusal::new(&codes::TOO_MANY_SUBSCRIPTIONS, text));
         }
-        let outcome = self.subscribe_anew(ticket, channel, wanted, permit)?;
-        self.add_label(id, channel, wanted);
-        Ok(outcome)
+        self.subscribe_anew(ticket, channel, wanted, permit)
     }
 
     /// What becomes of a subscription that this session has already, or has asked for.
@@ -293,9 +289,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     pub(crate) fn drop_subscription(&mut self, id: ConnectionId, key: ChannelKey) {
         let Some(session) = self.session(id) else { return };
         let session_id = session.id;
-        let place = session.subscriptions.iter().position(|subscription| subscription.channel == key);
-        if let Some(place) = place {
-            let subscription = session.subscriptions.remove(place);
+        if let Some(subscription) = session.remove(key) {
             self.leave(id, session_id, &subscription, Duration::ZERO);
         }
     }

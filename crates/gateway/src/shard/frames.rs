@@ -3,7 +3,7 @@
 
 use ullim_hub::{ConnectionId, Reading};
 use ullim_protocol::codes;
-use ullim_protocol::stomp::{Decoder, Event, Frame};
+use ullim_protocol::stomp::{ClientCommand, Decoder, Event, Frame};
 
 use super::Shard;
 use crate::routes::stomp_wire;
@@ -51,12 +51,11 @@ impl Shard {
 
     fn take_frame(&mut self, id: ConnectionId, frame: Frame<'_>) -> Reading {
         let Some(session) = self.hub.outlet(id).and_then(Socket::stomp) else { return Reading::Discard };
-        let before = session.version();
+        let is_connect = frame.command == ClientCommand::Connect;
         let taken = session.take(frame, &self.stomp);
         let version = session.version();
-        if version != before
-            && let Some(wire) = self.hub.wire(id)
-        {
+        // A WebSocket's subprotocol may have named another version than the one that is agreed.
+        if is_connect && let Some(wire) = self.hub.wire(id) {
             self.hub.set_wire(id, stomp_wire(wire, version));
         }
         match taken {

@@ -1,5 +1,6 @@
 //! CONNECT: the version, who the client is, and how often each side gives a sign of life.
 
+use ullim_hub::Patience;
 use ullim_protocol::command::Command;
 use ullim_protocol::outgoing::Connected;
 use ullim_protocol::stomp::{FrameHeaders, Version, connected, heart_beat};
@@ -10,14 +11,20 @@ use super::session::{Fault, Session};
 const SERVER: &str = concat!("ullim/", env!("CARGO_PKG_VERSION"));
 
 /// What was agreed of heart-beats.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct HeartBeats {
     /// What the client can send and wants to hear, in milliseconds.
     client: (u64, u64),
     /// Whether it is sent ends of lines.
     pub(super) are_sent: bool,
-    /// How many of the node's intervals it may be silent; `None` while nothing is agreed, 0 for ever.
-    pub(super) patience: Option<u8>,
+    /// How long the client may be silent.
+    pub(super) patience: Patience,
+}
+
+impl Default for HeartBeats {
+    fn default() -> Self {
+        Self { client: (0, 0), are_sent: false, patience: Patience::USUAL }
+    }
 }
 
 impl Session {
@@ -26,8 +33,8 @@ impl Session {
         self.heart_beats.are_sent
     }
 
-    /// How many heartbeats long it may be silent; 0: for ever; `None`: nothing is agreed yet.
-    pub(crate) fn patience(&self) -> Option<u8> {
+    /// How long it may be silent.
+    pub(crate) fn patience(&self) -> Patience {
         self.heart_beats.patience
     }
 
@@ -66,7 +73,10 @@ impl Session {
         self.heart_beats.are_sent = we_send > 0;
         // Of two intervals of silence one may be the network's.
         let intervals = (2 * they_send).div_ceil(opened.ping_ms.max(1));
-        self.heart_beats.patience = Some(u8::try_from(intervals).unwrap_or(u8::MAX - 1).min(u8::MAX - 1));
+        self.heart_beats.patience = match they_send {
+            0 => Patience::Endless,
+            _ => Patience::Heartbeats(u8::try_from(intervals).unwrap_or(u8::MAX)),
+        };
         connected(self.version, &opened.session.to_string(), SERVER, own, opened.user, out);
     }
 }

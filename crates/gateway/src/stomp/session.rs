@@ -11,7 +11,7 @@ use ullim_protocol::stomp::{
 };
 
 use super::connecting::HeartBeats;
-use super::subscribing::{Ack, Subscriptions};
+use super::subscribing::{Ack, Numbered, Subscriptions};
 use super::telling::{Answers, Expected};
 use super::transactions::Transactions;
 use crate::config::{Config, StompConfig};
@@ -183,13 +183,15 @@ impl Session {
         let named = headers.get(header).ok_or_else(|| Fault::missing(header, command))?;
         let unknown = || Fault::new(format!("the header {header:?} names no message that this connection was sent"));
         let id = MessageId::parse(named).ok_or_else(unknown)?;
-        let Some((name, subscription)) = self.subscriptions.numbered(id.subscription).ok_or_else(unknown)? else {
-            // It was unsubscribed from meanwhile.
-            return Ok(Command::Ping);
+        let subscription = match self.subscriptions.numbered(id.subscription) {
+            Numbered::Open(subscription) => subscription,
+            // The message was on its way when it was unsubscribed from.
+            Numbered::Ended => return Ok(Command::Ping),
+            Numbered::Never => return Err(unknown()),
         };
         if self.version == Version::V1_1 {
             let said = headers.get("subscription").ok_or_else(|| Fault::missing("subscription", command))?;
-            if name != Some(said) {
+            if subscription.id.as_deref() != Some(said) {
                 return Err(Fault::new("the header \"subscription\" is not the message's"));
             }
         }

@@ -12,6 +12,9 @@ use super::session::{Fault, Rules, Session, channel_of};
 const WINDOW: u32 = 100;
 const MAX_WINDOW: u32 = 1000;
 
+/// The most bytes of a subscription's id: each of its messages repeats it.
+const MAX_ID_BYTES: usize = 255;
+
 /// The subscriptions of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
@@ -27,10 +30,19 @@ enum Name {
     Destination(String),
 }
 
+/// What there is under a number.
+pub(super) enum Numbered<'s> {
+    Open(&'s Subscription),
+    Ended,
+    Never,
+}
+
 /// A subscription of a client's.
 #[derive(Debug)]
 pub(super) struct Subscription {
     number: u32,
+    /// `None`: its destination is its name.
+    pub(super) id: Option<String>,
     pub(super) channel: String,
     pub(super) ack: Ack,
 }
@@ -45,15 +57,13 @@ pub(super) enum Ack {
 }
 
 impl Subscriptions {
-    /// The open subscription with this number and its id, if it has one; `None`: there is none any longer.
-    /// The outer `None`: there never was one.
-    pub(super) fn numbered(&self, number: u32) -> Option<Option<(Option<&str>, &Subscription)>> {
-        let found = self.open.iter().find(|(_, subscription)| subscription.number == number);
-        let was_there = (1..=self.last).contains(&number);
-        was_there.then_some(found.map(|(name, subscription)| match name {
-            Name::Id(id) => (Some(id.as_str()), subscription),
-            Name::Destination(_) => (None, subscription),
-        }))
+    /// The subscription with this number.
+    pub(super) fn numbered(&self, number: u32) -> Numbered<'_> {
+        match self.open.values().find(|subscription| subscription.number == number) {
+            Some(subscription) => Numbered::Open(subscription),
+            None if (1..=self.last).contains(&number) => Numbered::Ended,
+            None => Numbered::Never,
+        }
     }
 }
 
@@ -85,17 +95,17 @@ impl Session {
         self.subscriptions.last += 1;
         let number = self.subscriptions.last;
         let id = match &name {
-            Name::Id(id) => Some(id.as_str()),
+            Name::Id(id) => Some(id.clone()),
             Name::Destination(_) => None,
         };
         let label = Label {
             number,
-            text: message_label(self.version, id, said).into(),
+            text: message_label(self.version, id.as_deref(), said).into(),
             gaps: wants_gaps || recover.is_some(),
             window: Some(window).filter(|_| ack != Ack::Auto),
         };
         let channel = destination.channel;
-        self.subscriptions.open.insert(name, Subscription { number, channel: channel.clone(), ack });
+        self.subscriptions.open.insert(name, Subscription { number, id, channel: channel.clone(), ack });
         Ok(Command::Subscribe(Subscribe { recover, label: Some(Box::new(label)), ..Subscribe::plain(channel) }))
     }
 
@@ -110,6 +120,9 @@ impl Session {
     /// STOMP 1.0 has subscriptions without an id.
     fn name_of(&self, command: ClientCommand, headers: &FrameHeaders) -> Result<Name, Fault> {
         match (headers.get("id"), headers.get("destination")) {
+            (Some(id), _) if id.len() > MAX_ID_BYTES => {
+                Err(Fault::new(format!("the header \"id\" has at most {MAX_ID_BYTES} bytes")))
+            }
             (Some(id), _) => Ok(Name::Id(id.to_owned())),
             (None, Some(destination)) if self.version == Version::V1_0 => Ok(Name::Destination(destination.to_owned())),
             _ => Err(Fault::missing("id", command)),

@@ -163,10 +163,7 @@ fn acknowledgements_name_a_message_as_their_version_does() {
     one(&mut middle, Subscribe, &client);
     assert!(fault(&mut middle, Ack, &[("message-id", "1-7")]).contains("lacks the header \"subscription\""));
     assert!(fault(&mut middle, Ack, &[("message-id", "1-7"), ("subscription", "t")]).contains("not the message's"));
-    assert!(matches!(
-        one(&mut middle, Ack, &[("message-id", "1-7"), ("subscription", "s")]),
-        Command::Acknowledge(_)
-    ));
+    assert!(matches!(one(&mut middle, Ack, &[("message-id", "1-7"), ("subscription", "s")]), Command::Acknowledge(_)));
 
     let mut oldest = connected("1.0");
     one(&mut oldest, Subscribe, &[("destination", "/topic/a"), ("ack", "client")]);

@@ -11,16 +11,25 @@ use super::{COPIED_BYTES, Pass};
 use crate::batch::{Piece, push_of};
 use crate::config::SlowConsumer;
 use crate::connection::{ConnectionId, Lost};
-use crate::labels::{Given, Told};
+use crate::labels::Told;
 use crate::outbox::GATHERED;
 use crate::outlet::{Encode, Outlet};
 use crate::shedding::Tag;
+use crate::window::Given;
+
+/// How many bytes of heads and tails are collected for one connection before they are written.
+const COLLECTED_BYTES: usize = 256 << 10;
+
+/// How much memory for heads is kept from batch to batch.
+const KEPT_BYTES: usize = 64 << 10;
 
 /// What goes to one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
     parts: Vec<Part>,
     heads: Vec<u8>,
+    /// The bytes of all parts.
+    bytes: usize,
     /// The items of one segment.
     items: Vec<(u32, Piece)>,
 }
@@ -33,6 +42,9 @@ struct Part {
     item: u32,
     segment: u32,
     label: u32,
+    /// It may give way where the client reads too slowly. One that has to be acknowledged may not: the label's window
+    /// would wait for it.
+    gives_way: bool,
 }
 
 impl Part {
@@ -41,62 +53,79 @@ impl Part {
     }
 }
 
+impl Parts {
+    fn clear(&mut self) {
+        self.parts.clear();
+        self.heads.clear();
+        self.bytes = 0;
+    }
+
+    /// Forgets most of the memory that an unusual batch has taken.
+    pub(crate) fn shrink(&mut self) {
+        self.clear();
+        self.heads.shrink_to(KEPT_BYTES);
+        self.parts.shrink_to(KEPT_BYTES / size_of::<Part>());
+        self.items.shrink_to(KEPT_BYTES / size_of::<(u32, Piece)>());
+    }
+}
+
 impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
-    /// Sends a connection what `segments` hold for its labels, in one write.
+    /// Sends a connection what `segments` hold for its labels, in one write if it is not very much.
     #[inline(never)]
     pub(super) fn send_labelled(&mut self, slot: u32, segments: impl Iterator<Item = u32>, excluded: &[u64]) {
-        self.labelled.parts.clear();
-        self.labelled.heads.clear();
+        self.labelled.clear();
         for segment in segments {
-            self.collect_labelled(slot, segment, excluded);
+            let Some(wire) = self.connections.get(slot as usize).map(|connection| connection.wire) else { return };
+            let whole = self.content.whole(segment, wire, self.encode, self.items);
+            let mut items = std::mem::take(&mut self.labelled.items);
+            self.content.items(segment, &whole, excluded, &mut items);
+            for (item, tail) in items.drain(..) {
+                self.collect_labelled(slot, segment, item, &tail);
+                if self.labelled.bytes > COLLECTED_BYTES {
+                    self.send_parts(slot);
+                    self.labelled.clear();
+                }
+            }
+            self.labelled.items = items;
         }
         self.send_parts(slot);
     }
 
-    fn collect_labelled(&mut self, slot: u32, segment: u32, excluded: &[u64]) {
+    /// Collects an item for each of the labels that hear it.
+    fn collect_labelled(&mut self, slot: u32, segment: u32, item: u32, tail: &Piece) {
+        let relayed = &self.items[item as usize];
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
         let (wire, generation) = (connection.wire, connection.generation);
-        let whole = self.content.whole(segment, wire, self.encode, self.items);
-        self.labelled.items.clear();
-        self.content.items(segment, &whole, excluded, &mut self.labelled.items);
         let (key, policy) = {
             let segment = &self.content.segments[segment as usize];
             (segment.channel, segment.slow_consumer)
         };
-        let session = connection.session.as_deref_mut();
-        let labels = session.and_then(|session| session.labels(key, self.queue_bytes));
-        let Some((labels, limit)) = labels else { return };
-        for (item, tail) in self.labelled.items.drain(..) {
-            let relayed = &self.items[item as usize];
-            let (Some((_, push)), true) = (push_of(relayed), tail.len() > 0) else { continue };
-            let told = Told {
-                wire,
-                push,
-                tail: self.content.encoded.bytes(&tail),
-                published: published(relayed),
-                policy,
-                limit,
-            };
-            for labelled in labels.iter_mut() {
-                let begin = self.labelled.heads.len();
-                match labelled.give(self.encode, &told, &mut self.labelled.heads) {
-                    Given::Sent => {
-                        let head = begin..self.labelled.heads.len();
-                        self.labelled.parts.push(Part {
-                            head,
-                            tail: tail.clone(),
-                            item,
-                            segment,
-                            label: labelled.number(),
-                        });
-                    }
-                    Given::NotForIt => {}
-                    Given::Waits { gave_way } => match policy {
-                        SlowConsumer::DropOldest => self.dropped_oldest += gave_way,
-                        _ => self.gave_way += gave_way,
-                    },
-                    Given::TooMuch => self.unacknowledged.push(ConnectionId { slot, generation }),
+        let labels = connection.session.as_deref_mut().and_then(|session| session.labels_mut(key));
+        let (Some((labels, waiting)), Some((_, push))) = (labels, push_of(relayed)) else { return };
+        if tail.len() == 0 {
+            return;
+        }
+        let told = Told {
+            wire,
+            push,
+            tail: self.content.encoded.bytes(tail),
+            published: published(relayed),
+            policy,
+            limit: self.queue_bytes,
+        };
+        for labelled in labels {
+            let begin = self.labelled.heads.len();
+            match labelled.give(self.encode, &told, waiting, &mut self.labelled.heads) {
+                Given::Sent => {
+                    let head = begin..self.labelled.heads.len();
+                    self.labelled.bytes += head.len() + tail.len();
+                    let (label, gives_way) = (labelled.number(), !labelled.has_window());
+                    self.labelled.parts.push(Part { head, tail: tail.clone(), item, segment, label, gives_way });
                 }
+                Given::NotForIt => {}
+                Given::Waits { gave_way } if policy == SlowConsumer::Latest => self.gave_way += gave_way,
+                Given::Waits { gave_way } => self.dropped_oldest += gave_way,
+                Given::TooMuch => self.unacknowledged.push(ConnectionId { slot, generation }),
             }
         }
     }
@@ -104,8 +133,8 @@ impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
     /// Writes what was collected behind what waits already, and keeps what is not taken.
     fn send_parts(&mut self, slot: u32) {
         let Some(connection) = self.connections.get_mut(slot as usize) else { return };
-        let Parts { parts, heads, .. } = &mut *self.labelled;
-        let bytes: usize = parts.iter().map(Part::len).sum();
+        let Parts { parts, heads, bytes, .. } = &*self.labelled;
+        let bytes = *bytes;
         self.bytes += bytes;
         let encoded = &self.content.encoded;
         let sent = match parts.as_slice() {
@@ -164,10 +193,10 @@ impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
             let bytes = Bytes::from(message).slice(done..);
             let segment = &self.content.segments[part.segment as usize];
             match (&self.items[part.item as usize], segment.slow_consumer) {
-                (Relayed::Publication(_), SlowConsumer::Latest) if done == 0 => {
+                (Relayed::Publication(_), SlowConsumer::Latest) if done == 0 && part.gives_way => {
                     self.gave_way += u64::from(connection.outbox.push_latest(bytes, segment.channel, part.label));
                 }
-                (Relayed::Publication(routed), SlowConsumer::DropOldest) if done == 0 => {
+                (Relayed::Publication(routed), SlowConsumer::DropOldest) if done == 0 && part.gives_way => {
                     let (channel, window) = (routed.channel.clone(), routed.published);
                     connection.outbox.push_tagged(bytes, Tag { channel, window, is_gap: false });
                 }

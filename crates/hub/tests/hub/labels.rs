@@ -116,7 +116,127 @@ fn a_full_window_holds_back_until_there_are_acknowledgements() {
     world.say_as(id, 51, acknowledge("chat:1", 1, 3, true));
     assert_eq!(client.lines(), ["a#4 8:chat:1 4", "a#5 8:chat:1 5", "8:51 Ping"]);
     world.say_as(id, 52, acknowledge("chat:1", 1, 3, true));
-    assert_eq!(client.lines(), ["8:52 bad_message", "8:close refused"], "it was dealt with already");
+    assert_eq!(client.lines(), ["8:52 Ping"], "twice is no harm");
+    world.say_as(id, 53, acknowledge("chat:1", 1, 6, true));
+    assert_eq!(client.lines(), ["8:53 bad_message", "8:close refused"], "it was never sent");
+}
+
+/// Fills the window of label 1 of a client that does not take anything.
+fn stalled(channel: &str, window: u32) -> (World, ConnectionId, Client) {
+    let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
+    let (id, client) = subscribed(&mut world, channel, label(1, Some(window)));
+    client.takes(Some(0));
+    for number in 1..=20 {
+        world.relay(&[published(channel, &format!("{number:0100}"))]);
+    }
+    (world, id, client)
+}
+
+#[test]
+fn what_has_to_be_acknowledged_never_gives_way_once_it_was_sent() {
+    for channel in ["state:1", "feed:1"] {
+        let (mut world, id, client) = stalled(channel, 3);
+        client.takes(None);
+        world.hub.writable(id);
+        assert_eq!(client.lines().len(), 3, "{channel}: all that was sent can be acknowledged");
+        for number in 1..=3 {
+            world.say(id, acknowledge(channel, 1, number, false));
+        }
+        let lines = client.lines();
+        assert!(lines.iter().any(|line| line.contains(" 8:") && line.contains("000")), "{channel} goes on: {lines:?}");
+    }
+}
+
+#[test]
+fn all_windows_of_a_connection_share_what_may_wait() {
+    let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
+    let (id, client) = subscribed(&mut world, "chat:1", label(1, Some(1)));
+    world.say(id, labelled("chat:2", label(2, Some(1))));
+    world.relay(&[joined("chat:2")]);
+    let text = "x".repeat(400);
+    for _ in 0..2 {
+        world.relay(&[published("chat:1", &text), published("chat:2", &text)]);
+    }
+    assert!(!client.lines().iter().any(|line| line.contains("close")), "two wait, of which one does not count");
+    // What no longer waits makes room.
+    for _ in 0..5 {
+        world.say(id, Command::Withdraw { channel: "chat:2".to_owned(), label: 2 });
+        world.say(id, labelled("chat:2", label(2, Some(1))));
+        world.relay(&[joined("chat:2")]);
+        world.relay(&[published("chat:2", &text), published("chat:2", &text)]);
+    }
+    assert!(!client.lines().iter().any(|line| line.contains("close")));
+    world.relay(&[published("chat:1", &text), published("chat:2", &text)]);
+    assert!(client.lines().last().is_some_and(|line| line == "8:close slow_consumer"));
+    assert_eq!(world.hub.counters().slow_closes, 1);
+}
+
+#[test]
+fn a_client_that_is_closed_for_what_was_held_back_hears_nothing_more() {
+    for others in [false, true] {
+        let mut world = World::with(Config { queue_bytes: 1000, ..Config::default() });
+        let _other = others.then(|| world.member("other", "room:1"));
+        let (id, client) = world.connected_on(LABELLED);
+        world.say(id, labelled("room:1", label(1, Some(1))));
+        world.relay(&[joined("room:1")]);
+        for _ in 0..9 {
+            world.relay(&[published("room:1", &"x".repeat(400))]);
+        }
+        world.finish();
+        assert!(client.lines().last().is_some_and(|line| line == "8:close slow_consumer"));
+        world.wait(Duration::from_secs(10));
+        let (_, next) = world.connected();
+        world.relay(&[published("room:1", "y")]);
+        assert_eq!(next.lines(), Vec::<String>::new(), "who comes to its slot has not subscribed");
+        assert_eq!(world.hub.counters().channels, u64::from(others));
+    }
+}
+
+#[test]
+fn a_second_label_begins_with_its_reply_and_costs_the_first_nothing() {
+    let mut world = World::new();
+    let (id, client) = world.connected_on(LABELLED);
+    for text in ["a", "b"] {
+        world.history.publish("orders:7", text);
+    }
+    let wanted = |number, position| {
+        Command::Subscribe(Subscribe {
+            recover: Some(at(position)),
+            label: Some(Box::new(label(number, None))),
+            ..Subscribe::plain("orders:7")
+        })
+    };
+    world.say_as(id, 8, wanted(1, "7-1"));
+    world.say_as(id, 9, wanted(2, "7-1"));
+    let joined = world.history.joined("orders:7");
+    world.relay(&[joined]);
+    world.finish();
+    let lines = client.lines();
+    assert_eq!(lines[..3], ["8:8 Subscribe recovered 7-2", "a#1 8:orders:7 (7-2) b", "8:9 Subscribe lost 7-2"]);
+    assert!(lines[3].starts_with("b#1 8:orders:7 gap"), "{lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    let c = world.history.publish("orders:7", "c");
+    world.relay(&[c]);
+    assert_eq!(client.lines(), ["a#2 8:orders:7 (7-3) c", "b#2 8:orders:7 (7-3) c"]);
+}
+
+#[test]
+fn a_very_large_batch_for_many_labels_comes_in_order() {
+    let mut world = World::with(Config { queue_bytes: 100 << 20, ..Config::default() });
+    let (id, client) = subscribed(&mut world, "chat:1", label(1, None));
+    for number in 2..=20 {
+        world.say(id, labelled("chat:1", label(number, None)));
+    }
+    client.lines();
+    client.writes();
+    let items: Vec<_> = (0..200).map(|number| published("chat:1", &format!("{number:0500}"))).collect();
+    world.relay(&items);
+    let lines = client.lines();
+    assert_eq!(lines.len(), 20 * 200);
+    for (at, line) in lines.iter().enumerate() {
+        assert!(line.ends_with(&format!("{:03}", at / 20)), "{at}: {line}");
+    }
+    assert!(client.writes() > 1);
 }
 
 #[test]

@@ -121,7 +121,7 @@ impl Encode<Client> for Lines {
         }
     }
 
-    fn labels(&self, wire: Wire) -> bool {
+    fn has_labels(&self, wire: Wire) -> bool {
         wire == LABELLED
     }
 
