@@ -70,7 +70,8 @@ fn the_first_credentials_that_are_there_count() {
     let nobody = Command::Connect { token: None, resume: None };
     let bearer = ("Authorization", "Bearer b");
     let both = [("login", "l"), ("passcode", "p")];
-    let cases: [(&[(&str, &str)], Option<&str>, Command); 9] = [
+    type Headers<'h> = &'h [(&'h str, &'h str)];
+    let cases: [(Headers<'_>, Option<&str>, Command); 9] = [
         (&[("token", "t"), bearer, both[0], both[1]], Some("h"), token("t")),
         (&[bearer, both[0], both[1]], Some("h"), token("b")),
         (&both, Some("h"), login(Some("l"), Some("p"))),

@@ -138,6 +138,15 @@ impl Client<TcpStream> {
     pub(crate) async fn plain(address: SocketAddr) -> Self {
         Self::open(TcpStream::connect(address).await.unwrap()).await
     }
+
+    /// With another dialect: nothing is said yet.
+    pub(crate) async fn opened(address: SocketAddr, path: &str, headers: &str) -> Self {
+        let mut client = Self { stream: TcpStream::connect(address).await.unwrap(), next_id: 0 };
+        let request = UPGRADE.replacen("GET / ", &format!("GET {path} "), 1);
+        client.stream.write_all(format!("{request}{headers}\r\n").as_bytes()).await.unwrap();
+        client.upgraded().await;
+        client
+    }
 }
 
 impl Client<TlsStream<TcpStream>> {
@@ -153,13 +162,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let mut bytes = format!("{UPGRADE}\r\n").into_bytes();
         bytes.extend(frame(0x81, br#"{"id":1,"connect":{}}"#));
         client.stream.write_all(&bytes).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(soon("the answer to an upgrade", client.stream.read_u8()).await.unwrap());
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        client.upgraded().await;
         assert!(client.next().await["connect"]["session"].is_string());
         client
+    }
+
+    async fn upgraded(&mut self) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon("the answer to an upgrade", self.stream.read_u8()).await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
     }
 
     pub(crate) async fn subscribed(mut self, channel: &str) -> Self {

@@ -10,4 +10,5 @@ mod limits;
 mod pages;
 mod running;
 mod stomp_doors;
+mod stomp_frames;
 mod tls;
