@@ -18,7 +18,9 @@ pub enum Audience {
     Own,
     /// Whoever brings a subscription token for the channel.
     Token,
-    /// Whoever came with a token.
+    /// Whoever came with a login and a passcode of `auth.users`.
+    Service,
+    /// Whoever came with a token, and services.
     User,
     /// Anonymous clients too.
     Anyone,
@@ -30,6 +32,7 @@ impl Audience {
         match self {
             Self::Nobody | Self::Token => false,
             Self::Own => identity.user.as_deref().is_some_and(|user| owner(channel) == Some(&*escaped(user))),
+            Self::Service => identity.is_service,
             Self::User => identity.user.is_some(),
             Self::Anyone => true,
         }
@@ -76,6 +79,16 @@ mod tests {
         }
         let anonymous = Identity::default();
         assert!(!Audience::Own.includes(&anonymous, &ChannelName::parse("inbox:alice").unwrap()));
+    }
+
+    #[test]
+    fn services_are_users_but_users_are_no_services() {
+        let channel = ChannelName::parse("simp-user-registry").unwrap();
+        let user = Identity { user: Some("alice".into()), ..Identity::default() };
+        let service = Identity { is_service: true, ..user.clone() };
+        let includes = |audience: Audience| [&user, &service].map(|identity| audience.includes(identity, &channel));
+        assert_eq!(includes(Audience::Service), [false, true]);
+        assert_eq!(includes(Audience::User), [true, true]);
     }
 
     #[test]

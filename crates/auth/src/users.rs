@@ -1,6 +1,6 @@
 //! Configured users: which there are, and how a passcode is checked without holding anybody up.
 //!
-//! Hashing is slow on purpose. It is done on threads for what blocks, few at a time, so that it cannot delay
+//! Hashing is slow on purpose. It is done on threads of its own, few at a time, so that it cannot delay
 //! deliveries; so many wait at most. Who comes with the same login and passcode at the same time shares one hash, and a
 //! passcode that was right once is recognised by a tag: the thousand connections of a backend cost one hash. A login
 //! that is not configured costs a hash like any other, and gets the same answer.
@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::{constant_time, hmac, rand};
-use tokio::sync::{OnceCell, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::sync::{OnceCell, Semaphore, oneshot};
 use ullim_protocol::user;
 
 use crate::config::{ConfigError, UserConfig};
@@ -123,12 +122,15 @@ impl Users {
         // An unknown login is compared with somebody's passcode, in vain.
         let compared = user.or_else(|| self.named.values().next()).ok_or(WRONG)?;
         let known = Arc::clone(&compared.passcode);
-        let hashed = spawn_blocking(move || {
-            let is_right = known.is(&passcode);
+        let (sender, hashed) = oneshot::channel();
+        // A thread of its own: what a hash takes of memory, tens of megabytes, stays with the threads of a pool, each of
+        // which would have its turn. The next thread gets the memory of one that has ended.
+        let work = move || {
+            // Nobody may wait for it any more.
+            let _ = sender.send(known.is(&passcode));
             drop(turn);
-            is_right
-        });
-        // A runtime that ends takes no more work.
+        };
+        std::thread::Builder::new().name("ullim-passcode".to_owned()).spawn(work).map_err(|_| BUSY)?;
         let is_right = hashed.await.map_err(|_| BUSY)?;
         let Some(user) = user.filter(|_| is_right) else { return Ok(false) };
         let _ = user.right.set(tag);

@@ -119,13 +119,12 @@ impl Verifier {
         }
     }
 
-    /// The identity of a client that names a login, a passcode, both or neither. With the login of a configured user the
-    /// passcode is that user's; else one that looks like a token is a token, and the login means nothing. Both empty is
-    /// both absent.
+    /// The identity of a client that names a login, a passcode, both or neither. A passcode that looks like a token is a
+    /// token, and the login means nothing; any other is that of a configured user. Both empty is both absent.
     pub fn verify_login(&self, login: Option<&str>, passcode: Option<&str>) -> Verified<Identity> {
         let given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
         match (login, passcode) {
-            (Some(login), Some(passcode)) if self.is_configured(login) => self.verify_passcode(login, passcode),
+            // Whatever the login: that it is configured must not show.
             (_, Some(passcode)) if Token::parse(passcode).is_ok() => self.verify(Some(passcode)),
             _ if !given(login) && !given(passcode) => self.verify(None),
             (login, passcode) => self.verify_passcode(login.unwrap_or_default(), passcode.unwrap_or_default()),

@@ -17,7 +17,9 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
     /// Carries a request out, or queues it behind those that wait.
     pub(crate) fn take(&mut self, id: ConnectionId, request: Request) {
         let Request { id: number, command } = request;
-        let may_begin = self.pipeline(id).is_none_or(|pipeline| pipeline.lets_begin(&command));
+        // Where a refusal is the end nothing behind it is carried out.
+        let is_over = self.refusals_end(id) && self.pipeline(id).is_some_and(|pipeline| pipeline.has_refusal());
+        let may_begin = !is_over && self.pipeline(id).is_none_or(|pipeline| pipeline.lets_begin(&command));
         let sequence = self.sequence();
         let stage = match may_begin {
             true => self.begin(Ticket { connection: id, sequence }, command),

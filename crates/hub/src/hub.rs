@@ -276,6 +276,11 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         Some(Charge::Refuse)
     }
 
+    /// Whether what is refused to a connection ends it.
+    pub(crate) fn refusals_end(&self, id: ConnectionId) -> bool {
+        self.wire(id).is_some_and(|wire| self.encode.refusals_end(wire))
+    }
+
     /// Reads no more from a connection until there are tokens for commands again.
     fn slow_down(&mut self, id: ConnectionId) {
         let now = self.now;

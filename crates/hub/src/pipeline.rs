@@ -180,6 +180,11 @@ impl Pipeline {
         }
     }
 
+    /// Whether a command was refused, and that has not been told yet.
+    pub(crate) fn has_refusal(&self) -> bool {
+        self.commands.iter().any(|command| matches!(command.stage, Stage::Ready(Answer::Refused(_))))
+    }
+
     pub(crate) fn push(&mut self, command: Unanswered) {
         if let Stage::Queued(command) = &command.stage {
             self.queued_bytes += size(command);

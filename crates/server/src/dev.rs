@@ -56,6 +56,7 @@ pub(crate) async fn run(arguments: &DevArgs) -> Result<(), Failure> {
     let greeting = Greeting {
         client: node.client_address(),
         internal: node.internal_address(),
+        stomp: node.stomp_address(),
         token: token.unwrap_or_default(),
         api_key,
         redis,

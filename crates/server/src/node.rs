@@ -100,6 +100,11 @@ impl Node {
         })
     }
 
+    /// Where clients connect with STOMP over TCP, if they can.
+    pub(crate) fn stomp_address(&self) -> Option<SocketAddr> {
+        self.gateway.stomp_local_addr()
+    }
+
     /// Where clients connect.
     pub(crate) fn client_address(&self) -> SocketAddr {
         self.gateway.local_addr()

@@ -49,21 +49,24 @@ impl Session {
         if let Some(header) = headers.get("heart-beat") {
             self.heart_beats.client = heart_beat::parse(header).map_err(|error| Fault::new(error.to_string()))?;
         }
+        let credentials = self.credentials(headers)?;
         self.has_connect = true;
         self.version = version;
-        Ok(self.credentials(headers))
+        Ok(credentials)
     }
 
-    fn credentials(&mut self, headers: &FrameHeaders) -> Command {
+    /// The first that are there count. An empty header is none.
+    fn credentials(&mut self, headers: &FrameHeaders) -> Result<Command, Fault> {
         let given = |name| headers.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
-        let bearer = || given("Authorization").and_then(|value| Some(value.strip_prefix("Bearer ")?.trim().to_owned()));
+        let bearer = given("Authorization").or_else(|| given("authorization"));
+        let bearer = bearer.map(|value| token_of(&value).map(str::to_owned)).transpose()?;
         let handshake = self.handshake_token.take();
-        let token = given("token").or_else(bearer);
+        let token = given("token").or(bearer);
         let (login, passcode) = (given("login"), given("passcode"));
         if token.is_none() && (login.is_some() || passcode.is_some()) {
-            return Command::Login { login, passcode };
+            return Ok(Command::Login { login, passcode });
         }
-        Command::Connect { token: token.or(handshake), resume: None }
+        Ok(Command::Connect { token: token.or(handshake), resume: None })
     }
 
     /// Appends CONNECTED: the session is open.
@@ -78,5 +81,14 @@ impl Session {
             _ => Patience::Heartbeats(u8::try_from(intervals).unwrap_or(u8::MAX)),
         };
         connected(self.version, &opened.session.to_string(), SERVER, own, opened.user, out);
+    }
+}
+
+/// The token in a header `Authorization`. Something else there is not passed over: who brings it counts on it.
+fn token_of(header: &str) -> Result<&str, Fault> {
+    let (scheme, token) = header.trim().split_once(' ').unwrap_or((header, ""));
+    match scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
+        true => Ok(token.trim()),
+        false => Err(Fault::new("the header \"Authorization\" must be Bearer and a token")),
     }
 }

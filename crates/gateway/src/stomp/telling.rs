@@ -19,6 +19,8 @@ pub(super) struct Answers {
     awaited: VecDeque<Awaited>,
     /// Of the frame that the connection ends for, once that is known.
     blamed: Option<Fault>,
+    /// CONNECTED was told.
+    is_connected: bool,
     /// The client was told that it is over.
     is_over: bool,
 }
@@ -103,6 +105,7 @@ impl Session {
     fn tell_reply(&mut self, number: u64, reply: &Reply<'_>, out: &mut Vec<u8>) -> Then {
         let Some(awaited) = self.answers.take(number) else { return Then::GoOn };
         if let Reply::Connect(opened) = reply {
+            self.answers.is_connected = true;
             self.write_connected(opened, out);
         } else if let Some(id) = &awaited.receipt {
             write_receipt(self.version, id, reply, out);
@@ -148,7 +151,9 @@ impl Session {
         let receipt = receipt.map(|receipt| ("receipt-id", receipt));
         let retry = retry.then_some(("retry", "true"));
         let headers: Vec<_> = headers.iter().copied().chain(receipt).chain(retry).collect();
-        error(self.version, message, &headers, "", out);
+        // Before CONNECTED nothing is agreed, and clients undo no escapes.
+        let version = if self.answers.is_connected { self.version } else { Version::V1_0 };
+        error(version, message, &headers, "", out);
     }
 }
 

@@ -79,12 +79,17 @@ fn the_first_credentials_that_are_there_count() {
         (&[both[0]], Some("h"), login(Some("l"), None)),
         (&[("login", ""), ("passcode", "")], Some("h"), token("h")),
         (&[("token", "")], Some("h"), token("h")),
-        (&[], None, nobody.clone()),
-        (&[("Authorization", "Basic x")], None, nobody),
+        (&[], None, nobody),
+        (&[("authorization", "bearer  b ")], None, token("b")),
     ];
     for (headers, handshake, expected) in cases {
         let mut session = Session::new(handshake.map(str::to_owned));
         assert_eq!(one(&mut session, Connect, headers), expected, "{headers:?}");
+    }
+    for strange in ["Basic x", "Bearer", "Bearer "] {
+        let mut session = Session::new(None);
+        let fault = fault(&mut session, Connect, &[("Authorization", strange), ("token", "")]);
+        assert!(fault.contains("Bearer"), "it is not passed over: {fault}");
     }
 }
 

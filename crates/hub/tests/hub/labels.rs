@@ -351,6 +351,20 @@ fn a_refusal_is_the_last_that_is_told_and_taken() {
 }
 
 #[test]
+fn nothing_behind_a_refusal_is_carried_out_though_it_cannot_be_told_yet() {
+    let mut world = World::new();
+    let (id, client) = world.connected_on(LABELLED);
+    world.broker.take_asked();
+    world.say_as(id, 2, publish("chat:1", "before"));
+    world.say_as(id, 3, publish("news:1", "forbidden"));
+    world.say_as(id, 4, publish("chat:1", "behind"));
+    world.finish();
+    assert_eq!(client.lines(), ["8:2 Publish", "8:3 permission_denied", "8:close refused"]);
+    let asked = world.broker.take_asked();
+    assert!(asked.iter().any(|it| it.contains("before")) && !asked.iter().any(|it| it.contains("behind")), "{asked:?}");
+}
+
+#[test]
 fn who_sends_too_fast_there_is_read_from_later() {
     let mut world = World::with(Config { commands_per_second: 3, ..Config::default() });
     let (id, client) = world.connected_on(LABELLED);

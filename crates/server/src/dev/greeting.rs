@@ -9,6 +9,8 @@ use ullim_broker::config::redacted;
 pub(super) struct Greeting {
     pub(super) client: SocketAddr,
     pub(super) internal: SocketAddr,
+    /// Where STOMP is spoken over TCP, if it is.
+    pub(super) stomp: Option<SocketAddr>,
     pub(super) token: String,
     pub(super) api_key: String,
     /// The URL and the prefix of the Redis that joins the nodes.
@@ -28,6 +30,7 @@ impl Greeting {
         let Self { client, internal, token, api_key, .. } = self;
         json!({
             "ws": format!("ws://{client}/ws"),
+            "stomp": self.stomp.map(|address| format!("stomp://{address}")),
             "http": format!("http://{client}"),
             "internal": format!("http://{internal}"),
             "token": token,
@@ -53,6 +56,7 @@ impl Greeting {
 
   page      http://{client}/   (open it in two tabs)
   clients   ws://{client}/ws
+  STOMP     ws://{client}/stomp{stomp}
   internal  http://{internal}/health/ready, /metrics, /api/publish
   channels  chat:… and names without ":" (anyone subscribes and publishes), news:… (only backends publish),
             orders:… (as chat, but recoverable: whoever was away gets what was said meanwhile)
@@ -77,6 +81,8 @@ Ctrl-C ends it.
 "#,
             state = if self.reached { "is ready" } else { "waits for Redis, which CANNOT BE REACHED yet" },
             redis = redis.unwrap_or_default(),
+            stomp =
+                self.stomp.map(|address| format!(", TCP {address} (login guest, passcode guest)")).unwrap_or_default(),
         )
     }
 }
@@ -99,6 +105,7 @@ mod tests {
         Greeting {
             client: ([127, 0, 0, 1], 4000).into(),
             internal: ([127, 0, 0, 1], 4001).into(),
+            stomp: Some(([127, 0, 0, 1], 4002).into()),
             token: "t".to_owned(),
             api_key: "k".to_owned(),
             redis: Some(("redis://:p w@a host".to_owned(), "ullim".to_owned())),
@@ -109,7 +116,7 @@ mod tests {
 
     #[test]
     fn programs_read_one_line() {
-        let expected = r#"{"ws":"ws://127.0.0.1:4000/ws","http":"http://127.0.0.1:4000","internal":"http://127.0.0.1:4001","token":"t","api_key":"k"}"#;
+        let expected = r#"{"ws":"ws://127.0.0.1:4000/ws","stomp":"stomp://127.0.0.1:4002","http":"http://127.0.0.1:4000","internal":"http://127.0.0.1:4001","token":"t","api_key":"k"}"#;
         assert_eq!(greeting().json(), expected);
     }
 
