@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand::RngCore as _;
+use smallvec::SmallVec;
 use ullim_auth::{Identity, Rejection, Resumable, Verified};
 use ullim_broker::{Answer as Later, Control};
 use ullim_protocol::codes;
@@ -100,7 +101,7 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         connection.session = Some(Box::new(Session {
             id: session,
             identity,
-            subscriptions: Vec::new(),
+            subscriptions: SmallVec::new(),
             pipeline,
             keep,
             replacing: resumed.is_some(),

@@ -2,6 +2,7 @@
 //! subscriptions, of which several may be to one channel. The session has one subscription to the channel all the same,
 //! and each of its labels gets a copy with a head of its own.
 
+use smallvec::SmallVec;
 use ullim_broker::Window as Period;
 use ullim_protocol::channel::ChannelName;
 use ullim_protocol::command::{Acknowledge, Label};
@@ -22,6 +23,9 @@ pub(crate) struct Labelled {
     told: u64,
     window: Option<Box<Window>>,
 }
+
+/// The labels of a subscription: mostly one, which lies where fan-out looks anyway.
+pub(crate) type Labels = SmallVec<[Labelled; 1]>;
 
 /// A message that all labels of a channel get.
 #[derive(Clone, Copy)]
@@ -123,8 +127,11 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         let Some(key) = self.registry.find(channel) else { return };
         let labels = self.session(id).and_then(|session| session.labels_mut(key));
         let Some((labels, waiting)) = labels else { return };
-        let gone = labels.extract_if(.., |labelled| labelled.label.number == label);
-        *waiting -= gone.map(|labelled| labelled.waiting_bytes()).sum::<usize>();
+        labels.retain(|labelled| {
+            let goes = labelled.label.number == label;
+            *waiting -= if goes { labelled.waiting_bytes() } else { 0 };
+            !goes
+        });
         if labels.is_empty() {
             self.unsubscribe(id, channel);
         }

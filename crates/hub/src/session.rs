@@ -1,10 +1,11 @@
 //! What a client is known by, and what it hears.
 
+use smallvec::SmallVec;
 use ullim_auth::Identity;
 use ullim_protocol::presence::Info;
 use ullim_protocol::session::SessionId;
 
-use crate::labels::Labelled;
+use crate::labels::{Labelled, Labels};
 use crate::pipeline::{Pipeline, Ticket};
 use crate::registry::ChannelKey;
 
@@ -12,7 +13,8 @@ use crate::registry::ChannelKey;
 pub(crate) struct Session {
     pub(crate) id: SessionId,
     pub(crate) identity: Identity,
-    pub(crate) subscriptions: Vec<Subscription>,
+    /// Most sessions have one.
+    pub(crate) subscriptions: SmallVec<[Subscription; 1]>,
     /// Commands that are not answered yet; `None` where there are none.
     pub(crate) pipeline: Option<Box<Pipeline>>,
     /// What tells this connection from all others that the session has had, or will have.
@@ -58,7 +60,7 @@ struct Rare {
     entering: Option<Entering>,
     permit: Option<Permit>,
     /// Under what the dialect addresses what comes, if it does.
-    labels: Vec<Labelled>,
+    labels: Labels,
 }
 
 /// An entry into presence that is under way, and the commands that wait for it.
@@ -88,7 +90,7 @@ impl Session {
     /// The labels of a subscription, and how many bytes wait for acknowledgements of all labels of the session. Only for
     /// wires that have labels.
     #[inline]
-    pub(crate) fn labels_mut(&mut self, channel: ChannelKey) -> Option<(&mut Vec<Labelled>, &mut usize)> {
+    pub(crate) fn labels_mut(&mut self, channel: ChannelKey) -> Option<(&mut Labels, &mut usize)> {
         let subscription = self.subscriptions.iter_mut().find(|subscription| subscription.channel == channel)?;
         Some((subscription.labels_mut(), &mut self.unacknowledged_bytes))
     }
@@ -109,7 +111,7 @@ impl Subscription {
 
     /// Its labels: only for wires that have labels.
     #[inline]
-    pub(crate) fn labels_mut(&mut self) -> &mut Vec<Labelled> {
+    pub(crate) fn labels_mut(&mut self) -> &mut Labels {
         &mut self.rare.get_or_insert_default().labels
     }
 

@@ -203,8 +203,6 @@ impl<O: Outlet, E: Encode<O>> Hub<O, E> {
         }
         self.counters.subscriptions += 1;
         if let Some(session) = self.session(id) {
-            // Most sessions have one: the usual growth would make room for four.
-            session.subscriptions.reserve_exact(usize::from(session.subscriptions.is_empty()));
             session.subscriptions.push(Subscription::new(key, wanted.events));
         }
         self.extend(id, key, permit);

@@ -1,5 +1,7 @@
 //! What a client asks for, whatever its dialect.
 
+use smallvec::SmallVec;
+
 use crate::codes::ErrorCode;
 use crate::position::Position;
 use crate::publication::{Data, Headers};
@@ -85,8 +87,8 @@ pub struct Subscribe {
 pub struct Label {
     /// What tells it from all others of the connection.
     pub number: u32,
-    /// What the dialect writes before every message.
-    pub text: Box<[u8]>,
+    /// What the dialect writes before every message. Mostly short: it lies beside the rest, where fan-out looks.
+    pub text: SmallVec<[u8; 80]>,
     /// Whether it wants to be told of gaps.
     pub gaps: bool,
     /// The most publications that are sent before earlier ones are acknowledged; `None`: all are sent at once.

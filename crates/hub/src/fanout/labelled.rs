@@ -20,6 +20,9 @@ use crate::window::Given;
 /// How many bytes of heads and tails are collected for one connection before they are written.
 const COLLECTED_BYTES: usize = 256 << 10;
 
+/// Up to how many bytes one message is copied behind its head: that costs less than gathering the two.
+const SHORT: usize = 1 << 10;
+
 /// How much memory for heads is kept from batch to batch.
 const KEPT_BYTES: usize = 64 << 10;
 
@@ -139,7 +142,7 @@ impl<O: Outlet, E: Encode<O>> Pass<'_, O, E> {
         let encoded = &self.content.encoded;
         let sent = match parts.as_slice() {
             [] => return,
-            [part] => {
+            [part] if bytes > SHORT => {
                 let head = IoSlice::new(&heads[part.head.clone()]);
                 connection.offer(&[head, IoSlice::new(encoded.bytes(&part.tail))])
             }
