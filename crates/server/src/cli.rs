@@ -33,7 +33,7 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Make a token for a user
     Token(TokenArgs),
-    /// Hash a passcode from stdin, for auth.users.<name>.passcode
+    /// Hash a passcode from stdin, for auth.users.NAME.passcode
     Passcode,
     /// Look at the configuration
     Config {
