@@ -30,7 +30,6 @@ impl Greeting {
         let Self { client, internal, token, api_key, .. } = self;
         json!({
             "ws": format!("ws://{client}/ws"),
-            "stomp": self.stomp.map(|address| format!("stomp://{address}")),
             "http": format!("http://{client}"),
             "internal": format!("http://{internal}"),
             "token": token,
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     fn programs_read_one_line() {
-        let expected = r#"{"ws":"ws://127.0.0.1:4000/ws","stomp":"stomp://127.0.0.1:4002","http":"http://127.0.0.1:4000","internal":"http://127.0.0.1:4001","token":"t","api_key":"k"}"#;
+        let expected = r#"{"ws":"ws://127.0.0.1:4000/ws","http":"http://127.0.0.1:4000","internal":"http://127.0.0.1:4001","token":"t","api_key":"k"}"#;
         assert_eq!(greeting().json(), expected);
     }
 
